@@ -1,0 +1,1 @@
+"""The ``gpuguard`` command; the plugin never imports it."""

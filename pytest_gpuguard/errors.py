@@ -1,0 +1,63 @@
+"""The catalogue of GPGnnn codes: one sentence and one hint each.
+
+Numbers are never reused: ``1xx`` threads, ``2xx`` buffers, ``3xx`` budget, ``4xx`` device,
+``5xx`` configuration, ``6xx`` stalls, ``9xx`` our own faults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CATALOGUE", "Code", "GuardError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One entry of the catalogue."""
+
+    number: str
+    sentence: str
+    hint: str
+
+
+CATALOGUE: dict[str, Code] = {
+    code.number: code
+    for code in (
+        Code(
+            "GPG101",
+            "a thread outlived the scope that started it",
+            "stop it where its scope ends: yield from the fixture and close the owner afterwards",
+        ),
+        Code(
+            "GPG110",
+            "a background thread ended with an exception while its test waited for it",
+            "mend the exception shown as the cause; hand errors of the thread to whoever waits for it",
+        ),
+        Code(
+            "GPG501",
+            "a setting cannot be read",
+            "see `pytest --help`, group gpuguard, for the values it takes",
+        ),
+        Code(
+            "GPG601",
+            "a test made no progress for so long that it was ended",
+            "see the stacks and what earlier tests left behind; raise the limit if the wait is expected",
+        ),
+    )
+}
+
+
+class GuardError(Exception):
+    """An error that carries its catalogue code.
+
+    Parameters
+    ----------
+    code
+        ``GPGnnn`` as in :data:`CATALOGUE`.
+    message
+        What happened with numbers, who is involved, what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
