@@ -1,0 +1,168 @@
+"""The role of the process that sums up: xdist's controller, or the only one."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gpuguard.hooks.guard import ATTRIBUTE
+from pytest_gpuguard.report.build import Gathered, build
+from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
+from pytest_gpuguard.report.text import closing_lines, section_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_gpuguard.hooks.guard import Guard
+    from pytest_gpuguard.hooks.runfolder import RunFolder
+    from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.report.text import Line
+
+__all__ = ["Gather"]
+
+_MARKUP: dict[str, dict[str, bool]] = {
+    "": {},
+    "bad": {"red": True, "bold": True},
+    "warn": {"yellow": True},
+    "good": {"green": True},
+    "strong": {"bold": True},
+    "dim": {"light": True},
+}
+
+
+class Gather:
+    """Collects what the processes send, writes the record and prints the section.
+
+    Parameters
+    ----------
+    config, settings, folder
+        The run.
+    run
+        Its id.
+    guard
+        The other role, when tests run in this process too.
+    """
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, folder: RunFolder, run: str, guard: Guard | None
+    ) -> None:
+        self._config, self._settings, self._folder, self._run, self._guard = (
+            config,
+            settings,
+            folder,
+            run,
+            guard,
+        )
+        self._began, self.started = datetime.now(UTC), time.monotonic()
+        self._gathered = Gathered()
+        self._wide_leaks = 0
+        self._report: RunReport | None = None
+
+    def pytest_report_header(self) -> str:
+        pairs = self._settings.shown.items()
+        if self._config.get_verbosity() > 0:
+            return "gpuguard: " + ", ".join(f"{name}={value} ({source})" for name, (value, source) in pairs)
+        changed = " ".join(
+            f"{name}={value}" for name, (value, source) in pairs if source not in {"default", "CI"}
+        )
+        return f"gpuguard: active {changed}".rstrip()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput["gpuguard_folder"] = str(self._folder.path)
+        node.workerinput["gpuguard_started"] = self.started
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        leaks = getattr(report, ATTRIBUTE, {}).get("leaks", [])
+        # Only its own leaks, only after a passed teardown: the category decides where a report is listed.
+        if report.passed and any(leak["judged_node"] == report.nodeid for leak in leaks):
+            return "leaked", "L", ("LEAKED", {"yellow": True})
+        return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        worker = getattr(report, "worker_id", "main")
+        start, stop = (moment - self._began.timestamp() for moment in (report.start, report.stop))
+        span = self._gathered.add_phase(report.nodeid, worker, start, stop, report.outcome)
+        payload = getattr(report, ATTRIBUTE, None)
+        if payload is not None:
+            self._gathered.workers[worker] = Worker(worker, payload["pid"])
+            self._gathered.add_counts(worker, payload["counts"])
+            span.leak_ids += [leak.id for leak in self._add(payload)]
+
+    def _add(self, payload: dict[str, Any]) -> list[Any]:
+        leaks = self._gathered.add(payload)
+        self._wide_leaks += sum(leak.judged_at != "function" for leak in leaks)
+        return leaks
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        # A crashed worker has no output; what it sent with its tests is here already.
+        self._add((getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {}))
+        worker = self._gathered.workers.get(node.gateway.id)
+        if worker is not None and error is not None:
+            worker.end = "crashed"
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        result = yield
+        if self._guard is not None:
+            self._add({"leaks": self._guard.take_late()})
+        if self._wide_leaks and self._settings.leaks == "error" and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        self._report = self._build(int(session.exitstatus))
+        self._write(self._report)
+        return result
+
+    def _build(self, exit_status: int) -> RunReport:
+        run = Run(
+            id=self._run,
+            started=self._began.isoformat(timespec="seconds"),
+            duration_s=time.monotonic() - self.started,
+            argv=list(self._config.invocation_params.args)
+            and [str(arg) for arg in self._config.invocation_params.args],
+            python=platform.python_version(),
+            platform=sys.platform,
+            exit_status=exit_status,
+        )
+        shown = {name: Setting(*pair) for name, pair in self._settings.shown.items()}
+        return build(self._gathered, run, shown)
+
+    def _write(self, report: RunReport) -> None:
+        import msgspec
+
+        self._folder.write_report(msgspec.json.format(msgspec.json.encode(report), indent=1))
+        if self._settings.report is not None:
+            self._folder.export(self._settings.report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._report is None:
+            return
+        verbosity = self._config.get_verbosity()
+        lines = section_lines(self._report, verbosity)
+        if lines:
+            terminalreporter.section("gpuguard")
+            self._print(terminalreporter, [*lines, *self._run_level(), []])
+        if verbosity >= 0:
+            self._print(terminalreporter, closing_lines(self._report))
+
+    def _run_level(self) -> list[Line]:
+        from pytest_gpuguard.report.text import Piece
+
+        if not self._wide_leaks or self._settings.leaks != "error":
+            return []
+        return [[], [Piece(f"leaks of module or session scope make the run fail: {self._wide_leaks}", "bad")]]
+
+    @staticmethod
+    def _print(terminalreporter: pytest.TerminalReporter, lines: list[Line]) -> None:
+        for line in lines:
+            for piece in line:
+                terminalreporter.write(piece.text, **_MARKUP[piece.style])
+            terminalreporter.write("\n")

@@ -1,0 +1,330 @@
+"""The role of a process in which tests run: attributes, watches, judges at the end of each scope.
+
+One object holds the parts of :mod:`pytest_gpuguard.track` together; its hooks tell them what pytest does.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gpuguard.hooks.dossier import Dossier
+from pytest_gpuguard.track.deaths import Death, DeathWatch
+from pytest_gpuguard.track.interrupt import Interrupter
+from pytest_gpuguard.track.leak import Judgement, origin, thread_leak
+from pytest_gpuguard.track.monitor import Monitor
+from pytest_gpuguard.track.reap import reap_thread
+from pytest_gpuguard.track.scope import Fixture, Owner, Scene
+from pytest_gpuguard.track.settle import settle
+from pytest_gpuguard.track.stacks import Places
+from pytest_gpuguard.track.stall import StallWatch
+from pytest_gpuguard.track.threads import ThreadProbe, known_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import CodeType
+
+    from pytest_gpuguard.hooks.runfolder import RunFolder
+    from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.track.stall import Stall
+    from pytest_gpuguard.track.threads import ThreadSuspect
+
+__all__ = ["Guard", "TestEnded"]
+
+if TYPE_CHECKING:
+
+    class _Failed(BaseException):
+        """Stands for pytest's failure, which is an attribute of a function and unknown to type checkers."""
+
+else:
+    _Failed = pytest.fail.Exception
+
+#: Where a test's payload rides on its report: plain values survive the way to the controller.
+ATTRIBUTE = "gpuguard"
+
+
+class TestEnded(_Failed):
+    """Raised in the main thread to end a wait.
+
+    Derived from pytest's own failure: a ``BaseException``, so that a poll loop's ``except Exception`` does
+    not swallow it, and one that pytest keeps for a wide fixture as it keeps any failed set-up.
+    """
+
+    __test__ = False
+    __module__ = "builtins"  # as pytest's own: people read "TestEnded: ...", not where it is written
+
+
+def _code(function: object) -> CodeType | None:
+    return getattr(function, "__code__", None)
+
+
+def _expected() -> bool:
+    """Return whether the suite ignores exceptions of threads; the first filter that matches decides."""
+    for action, message, category, module, _ in warnings.filters:
+        if (
+            message is None
+            and module is None
+            and issubclass(pytest.PytestUnhandledThreadExceptionWarning, category)
+        ):
+            return action == "ignore"
+    return False
+
+
+class Guard:
+    """Watches the tests of one process.
+
+    Parameters
+    ----------
+    config
+        The run's configuration.
+    settings
+        The switches in force.
+    folder
+        Shared by the run's processes; None where it cannot be reached.
+    worker
+        ``"gw0"`` and so on, ``"main"`` without xdist.
+    started
+        The run's start in monotonic seconds.
+    """
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, folder: RunFolder | None, worker: str, started: float
+    ) -> None:
+        self._settings, self._worker, self._started = settings, worker, started
+        self._serial = self._known = 0
+        self._late: list[dict[str, Any]] = []
+        self._places = Places(config.rootpath)
+        self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
+        self._forced = False
+        self.scene = Scene()
+        self.probe = ThreadProbe(self.scene)
+        self.interrupter = Interrupter(self.scene)
+        self.dossier = Dossier(folder, worker, self.scene, self.probe, self._places)
+        self.deaths = DeathWatch(
+            self.scene,
+            self.probe,
+            self.interrupter,
+            patience=settings.settle,
+            breaks=settings.thread_death == "fail",
+            expected=_expected,
+            error=self._death_error,
+            clock=time.monotonic,
+        )
+        self.stalls = StallWatch(
+            self.scene,
+            self.interrupter,
+            after=settings.stall,
+            end_after=settings.stall_end,
+            dossier=self.dossier.write,
+            error=TestEnded,
+        )
+        self.monitor = Monitor(self._look)
+        self.deaths.alarm = self.monitor.alarm
+
+    def install(self, config: pytest.Config) -> None:
+        """Put every wrapper in place; each is taken out again when the configuration ends."""
+        for part in (self.probe, self.interrupter, self.deaths):
+            config.add_cleanup(part.install())
+        config.add_cleanup(self.monitor.stop)
+
+    # What the monitor's thread does.
+
+    def _look(self, now: float) -> float:
+        self.deaths.look(now)
+        self.stalls.look(now)
+        self.dossier.answer()
+        return min(self._settings.settle / 10, 0.05) if self.deaths.pending else self.stalls.pace
+
+    def _death_error(self, death: Death) -> BaseException:
+        where = death.birth and origin(death.birth, self._places)["fixture"]
+        by = f"fixture `{where['name']}` ({where['file']}:{where['line']})" if where else "the test"
+        return TestEnded(
+            f"GPG110: thread {death.target.rpartition(':')[2]} ({death.thread}), started by {by}, ended with "
+            f"{type(death.error).__name__}: {death.error}\n"
+            f"the test went on waiting for it and was ended after {self._settings.settle:g} s; "
+            "the thread's own traceback is shown as the cause"
+        )
+
+    # Scopes.
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        self._begin(item)
+        self.monitor.start()
+        try:
+            return (yield)
+        finally:
+            self.scene.end()
+            self.deaths.take()
+            self.stalls.take()
+
+    def _begin(self, item: pytest.Item) -> None:
+        owner = Owner("function", item.nodeid, code=_code(getattr(item, "function", None)))
+        self._item = item
+        self.scene.begin(owner, frozenset(getattr(item, "fixturenames", ())), time.monotonic())
+
+    def _phase(self, phase: Any) -> None:
+        # An interrupt can have come between the windows' ends: a new phase starts without any.
+        self.interrupter.windows = 0
+        self.scene.phase = phase
+        self.scene.touch(time.monotonic())
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._phase("setup")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._phase("teardown")
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        self._phase("call")
+        # Innermost, hence inside pytest's own catch of the phase: whatever is raised in here fails this test.
+        self.interrupter.windows += 1
+        try:
+            return (yield)
+        finally:
+            self.interrupter.windows -= 1
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        fixture = Fixture(fixturedef.argname, fixturedef.scope, request.node.nodeid, _code(fixturedef.func))
+        owner = None
+        if fixture.scope != "function":
+            owner = Owner(fixture.scope, fixture.node, fixture, fixture.code)
+            self._owners[fixturedef] = owner
+        self.scene.enter(fixture, owner, time.monotonic())
+        self.interrupter.windows += 1
+        value = None
+        try:
+            value = yield
+            return value
+        finally:
+            self.interrupter.windows -= 1
+            self.scene.leave(fixture, owner, value, time.monotonic())
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        owner = self._owners.pop(fixturedef, None)
+        if owner is not None:
+            # Its things may have been born long ago: no counter will have moved.
+            owner.ended = self._forced = True
+
+    # Verdicts.
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
+        # After all teardown, so that nothing of the suite is cut short; not by raising, since an exception in
+        # teardown is swallowed by xfail and sets off reruns.
+        if self.scene.owner is not None:
+            self.scene.failed |= report.failed
+            if report.when == "teardown":
+                self._judge_test(report)
+        return (yield)
+
+    def _judge_test(self, report: pytest.TestReport) -> None:
+        owner, failed = self.scene.owner, self.scene.failed
+        assert owner is not None
+        owner.ended = True
+        leaks = self._judge(verified=not failed)
+        mine = [
+            leak for leak in leaks if leak["judged_at"] == "function" and leak["judged_node"] == owner.node
+        ]
+        payload = {
+            "leaks": leaks,
+            "deaths": [self._death(death) for death in self.deaths.take()],
+            "stalls": [self._stall(stall) for stall in self.stalls.take()],
+        }
+        self._attach(report, payload)
+        if mine and self._settings.leaks == "error":
+            self._fail(report, mine)
+        # A rerun of the test is a new owner, under the same protocol.
+        self._begin(self._item)
+
+    def _attach(self, report: pytest.TestReport, payload: dict[str, Any]) -> None:
+        filled: dict[str, Any] = {name: entries for name, entries in payload.items() if entries}
+        counts = {"seen": self.probe.started, "known": self._known}
+        setattr(report, ATTRIBUTE, filled | {"counts": counts, "worker": self._worker, "pid": os.getpid()})
+
+    def _fail(self, report: pytest.TestReport, leaks: list[dict[str, Any]]) -> None:
+        from pytest_gpuguard.report.build import group_payload
+        from pytest_gpuguard.report.text import leak_lines, plain
+
+        text = "\n\n".join(plain(leak_lines(group)) for group in group_payload(leaks))
+        if report.failed:
+            report.sections.append(("gpuguard: also leaked", text))
+        else:
+            report.outcome = "failed"
+            report.longrepr = f"left behind by {report.nodeid}\n\n{text}"
+
+    def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
+        """Return the records of what outlived its scope and was not reported before."""
+        if self._settings.leaks == "off" or not (self._forced or self.probe.moved()):
+            return []
+        suspects, waited = settle(self._suspects, self._settings.settle)
+        self._forced = False
+        self.probe.looked()
+        return [self._record(suspect, waited, verified=verified) for suspect in suspects]
+
+    def _suspects(self) -> list[ThreadSuspect]:
+        found = []
+        for suspect in self.probe.suspects():
+            if known_reason(suspect):
+                self._known += 1
+                suspect.birth.reported = True
+            else:
+                found.append(suspect)
+        return found
+
+    def _record(self, suspect: ThreadSuspect, waited: float, *, verified: bool) -> dict[str, Any]:
+        suspect.birth.reported = True
+        self._serial += 1
+        now = time.monotonic() - self._started
+        judged = Judgement(self._serial, self._worker, os.getpid(), now, self._started, waited, verified)
+        leak = thread_leak(suspect, self._places, judged)
+        if self._settings.reap:
+            leak["reaped"] = reap_thread(suspect.thread, max(self._settings.settle, 1.0))
+        return leak
+
+    def _death(self, death: Death) -> dict[str, Any]:
+        return {
+            "thread": death.thread,
+            "target": death.target,
+            "error": f"{type(death.error).__name__}: {death.error}",
+            "nodeid": death.owner.node,
+            "worker": self._worker,
+            "at": death.at - self._started,
+            "interrupted": death.interrupted,
+            "origin": origin(death.birth, self._places) if death.birth else None,
+        }
+
+    def _stall(self, stall: Stall) -> dict[str, Any]:
+        return {
+            "nodeid": stall.test,
+            "phase": stall.phase,
+            "worker": self._worker,
+            "idle_s": stall.idle,
+            "ended": stall.ended,
+            "stacks": self.dossier.stacks_shown,
+        }
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        # Judged after the yield: what a stopped run (-x) left standing is torn down inside this hook.
+        result = yield
+        self._late = self._judge(verified=True)
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[ATTRIBUTE] = {"leaks": self._late}
+        return result
+
+    def take_late(self) -> list[dict[str, Any]]:
+        """Return the leaks that were found after the last test, for a controller in the same process."""
+        late, self._late = self._late, []
+        return late

@@ -1,0 +1,97 @@
+"""Every switch as one table: ``--gpuguard-NAME``, ``GPUGUARD_NAME`` and ini ``gpuguard_NAME``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pytest
+
+__all__ = ["OPTIONS", "Option", "register"]
+
+Kind = Literal["choice", "duration", "flag", "path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One switch.
+
+    Attributes
+    ----------
+    name
+        As on the command line, without its prefix.
+    kind
+        How its value is read.
+    default
+        As a user would write it; None when unset means off.
+    """
+
+    name: str
+    kind: Kind
+    default: str | None
+    help: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command line's spelling."""
+        return f"--gpuguard-{self.name}"
+
+    @property
+    def dest(self) -> str:
+        """The spelling in ini files, and of the parsed option."""
+        return f"gpuguard_{self.name.replace('-', '_')}"
+
+    @property
+    def variable(self) -> str:
+        """The environment's spelling."""
+        return self.dest.upper()
+
+
+OPTIONS = (
+    Option(
+        "leaks",
+        "choice",
+        "report",
+        "what a leak does: off (nothing is watched), report (letter L, exit code untouched), "
+        "error (the test gets an error as well; leaks of wider scopes make the run fail)",
+        ("off", "report", "error"),
+    ),
+    Option("settle", "duration", "2s", "longest time that a suspect may take to go"),
+    Option("reap", "flag", "false", "after reporting, stop what leaked, so that the rest of the run goes on"),
+    Option(
+        "thread-death",
+        "choice",
+        "fail",
+        "a background thread ended with an exception and its test waits for it: "
+        "fail (the wait is broken after the settle time), report",
+        ("report", "fail"),
+    ),
+    Option("stall", "duration", "300s", "a test without progress for so long gets a dossier with all stacks"),
+    Option("stall-end", "duration", "30min", "a test without progress for so long is ended; 0: never"),
+    Option("report", "path", None, "folder for report.json and stacks (under CI: .gpuguard)"),
+)
+
+
+def register(parser: pytest.Parser) -> None:
+    """Register every switch; whether the plugin is active is asked by ``--gpuguard`` or ini ``gpuguard``."""
+    group = parser.getgroup("gpuguard", "guard of CUDA suites")
+    group.addoption("--gpuguard", action="store_true", default=None, dest="gpuguard", help="watch this run")
+    group.addoption(
+        "--no-gpuguard", action="store_false", dest="gpuguard", help="do not, whatever else says so"
+    )
+    parser.addini("gpuguard", "watch every run (as --gpuguard)", type="bool", default=None)
+    for option in OPTIONS:
+        default = f" (default: {option.default})" if option.default not in {None, "false"} else ""
+        if option.kind == "flag":
+            group.addoption(
+                option.flag, action="store_true", default=None, dest=option.dest, help=option.help
+            )
+            parser.addini(option.dest, option.help, type="bool", default=None)
+        else:
+            metavar = "|".join(option.choices) or {"duration": "TIME", "path": "DIR"}[option.kind]
+            group.addoption(
+                option.flag, default=None, dest=option.dest, metavar=metavar, help=option.help + default
+            )
+            parser.addini(option.dest, option.help + default, default=None)

@@ -1,0 +1,198 @@
+"""Threads that end with an exception while a test goes on, and tests that wait for them for ever.
+
+A daemon thread that dies says so once, on stderr, which pytest captures and xdist drops; whoever waits for
+its work then waits without end. So the exception is kept until the test is over, and when the main thread
+has stayed in one wait or one poll loop since, the wait is broken with the exception as its cause.
+
+A sampler cannot tell a poll loop from a loop that makes progress with pauses: both show the same frames.
+It therefore asks for the same place *and* for no line of the loop that it had not seen before.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from pytest_gpuguard.track.interrupt import Interrupter
+    from pytest_gpuguard.track.scope import Birth, Owner, Scene
+    from pytest_gpuguard.track.threads import ThreadProbe
+
+__all__ = ["Death", "DeathWatch", "Place"]
+
+_LEAVES = 3
+_TRIES = 5
+
+
+@dataclass(slots=True, eq=False)
+class Death:
+    """A thread's end by an exception, while ``owner`` was the running test."""
+
+    thread: str
+    target: str
+    error: BaseException | None
+    birth: Birth | None
+    owner: Owner
+    waited_for: bool
+    at: float
+    interrupted: bool = False
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the main thread stays: the frames common to all samples, the lines seen in the innermost."""
+
+    frames: list[tuple[int, int]]
+    since: float
+    lines: set[int] = field(default_factory=set)
+
+    def holds(self, sample: list[tuple[int, int, int]], now: float) -> None:
+        """Compare with a sample, ``(id of frame, id of code, line)`` outermost first; start anew on a move.
+
+        The innermost few frames may come and go: they are the sleep, the poll, the wait of the loop.
+        """
+        same = 0
+        for mine, (frame, code, _) in zip(self.frames, sample, strict=False):
+            if mine != (frame, code):
+                break
+            same += 1
+        if same < len(self.frames) - _LEAVES or not same:
+            self.frames, self.since, self.lines = [entry[:2] for entry in sample], now, set()
+            return
+        del self.frames[same:]
+        line = sample[same - 1][2]
+        if line not in self.lines:
+            self.lines.add(line)
+            self.since = now
+
+    def on(self, frame: FrameType | None) -> bool:
+        """Return whether the main thread, interrupted in ``frame``, is still in this place."""
+        return [entry[:2] for entry in _sample(frame)][: len(self.frames)] == self.frames
+
+
+def _sample(frame: FrameType | None) -> list[tuple[int, int, int]]:
+    found = []
+    while frame is not None:
+        found.append((id(frame), id(frame.f_code), frame.f_lineno))
+        frame = frame.f_back
+    found.reverse()
+    return found
+
+
+class DeathWatch:
+    """Keeps what threads died of, and breaks the wait for one that will not come back.
+
+    Parameters
+    ----------
+    scene, probe, interrupter
+        What is running, who started the thread, how to break the wait.
+    patience
+        Seconds that the main thread must have stayed in one place.
+    breaks
+        Whether waits are broken at all, or deaths only reported.
+    expected
+        Tells whether the suite has said that it expects such an end.
+    error
+        Makes the exception to raise from a death.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        probe: ThreadProbe,
+        interrupter: Interrupter,
+        *,
+        patience: float,
+        breaks: bool,
+        expected: Callable[[], bool],
+        error: Callable[[Death], BaseException],
+        clock: Callable[[], float],
+    ) -> None:
+        self._scene, self._probe, self._interrupter = scene, probe, interrupter
+        self._patience, self._breaks, self._expected, self._error, self._clock = (
+            patience,
+            breaks,
+            expected,
+            error,
+            clock,
+        )
+        self._place: Place | None = None
+        self._tries = 0
+        #: Deaths of the running test, oldest first.
+        self.deaths: deque[Death] = deque()
+        #: Called at each death: the monitor must look more often from now on.
+        self.alarm: Callable[[], None] = lambda: None
+
+    def install(self) -> Callable[[], None]:
+        """Put our hook before the one in force; return how to undo it."""
+        previous = threading.excepthook
+
+        def hook(args: threading.ExceptHookArgs, /) -> None:
+            self._died(args)
+            previous(args)
+
+        threading.excepthook = hook
+
+        def uninstall() -> None:
+            if threading.excepthook is hook:
+                threading.excepthook = previous
+
+        return uninstall
+
+    def _died(self, args: threading.ExceptHookArgs) -> None:
+        owner, thread = self._scene.owner, args.thread
+        if owner is None or thread is None or args.exc_type is SystemExit or self._expected():
+            return
+        birth = self._probe.birth_of(thread)
+        concerned = birth is not None and self._scene.concerns(birth)
+        what = birth.what if birth else thread.name
+        death = Death(thread.name, what, args.exc_value, birth, owner, concerned, self._clock())
+        self.deaths.append(death)
+        self.alarm()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a wait may have to be broken: the monitor then looks often."""
+        return self._breaks and self._waited_for() is not None
+
+    def _waited_for(self) -> Death | None:
+        return (
+            next((death for death in tuple(self.deaths) if death.waited_for), None)
+            if self._tries < _TRIES
+            else None
+        )
+
+    def take(self) -> list[Death]:
+        """Return the deaths of the test that ends now, and forget them."""
+        taken = list(self.deaths)
+        self.deaths.clear()
+        self._place, self._tries = None, 0
+        return taken
+
+    def look(self, now: float) -> None:
+        """Sample the main thread, and break its wait when it has stayed in one place for long enough."""
+        death = self._waited_for()
+        if death is None or not self._breaks or not self._interrupter.armed_for(death.owner):
+            self._place = None
+            return
+        sample = _sample(sys._current_frames().get(self._interrupter.main))  # noqa: SLF001 - the documented way
+        if self._place is None:
+            self._place = Place([entry[:2] for entry in sample], now)
+            return
+        self._place.holds(sample, now)
+        if now - self._place.since >= self._patience:
+            self._break(death, self._place)
+
+    def _break(self, death: Death, place: Place) -> None:
+        # Whoever swallows it gets it again, a patience later.
+        self._tries += 1
+        self._place = None
+        death.interrupted = self._interrupter.interrupt(
+            death.owner, lambda: self._error(death), cause=death.error, still=place.on
+        )

@@ -1,0 +1,115 @@
+"""Breaking a wait of the main thread: only inside the right test, only in a phase that pytest catches.
+
+Of the ways to raise an exception in another thread only a real signal reaches one that is blocked in a
+lock, a sleep or a select. A real-time signal is used: SIGALRM belongs to pytest-timeout, and suites use
+SIGUSR1 and SIGUSR2 themselves.
+
+The handler runs in the main thread, between two bytecodes of it. So whatever it checks cannot change under
+it, and the monitor's own checks, made in another thread, are only hints.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+    from pytest_gpuguard.track.scope import Owner, Scene
+
+__all__ = ["Interrupter"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    owner: Owner
+    still: Callable[[FrameType | None], bool]
+    error: Callable[[], BaseException]
+    cause: BaseException | None
+
+
+class Interrupter:
+    """Raises an error in the main thread on request.
+
+    Parameters
+    ----------
+    scene
+        Says which test is running.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._request: _Request | None = None
+        self._signal: int | None = None
+        self.main = threading.main_thread().ident or 0
+        #: Nested phases in which an exception becomes a failure of the running test, and nothing worse.
+        self.windows = 0
+        #: Why no wait can be broken, or None.
+        self.unable: str | None = None
+
+    def install(self) -> Callable[[], None]:
+        """Take a signal that nobody holds; return how to give it back."""
+        self.unable = self._find_signal()
+        if self._signal is None:
+            return lambda: None
+        number, previous = self._signal, signal.signal(self._signal, self._handle)
+
+        def uninstall() -> None:
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, previous)
+
+        return uninstall
+
+    def _find_signal(self) -> str | None:
+        if threading.current_thread() is not threading.main_thread():
+            return "tests do not run in the main thread"
+        if not hasattr(signal, "SIGRTMIN") or not hasattr(signal, "pthread_kill"):
+            return "this platform has no real-time signals"
+        for number in range(signal.SIGRTMIN + 7, signal.SIGRTMAX):
+            if signal.getsignal(number) in {signal.SIG_DFL, None}:
+                self._signal = number
+                return None
+        return "every real-time signal is taken"
+
+    def armed_for(self, owner: Owner) -> bool:
+        """Return whether an interrupt would now become a failure of ``owner``; a hint, see the handler."""
+        return self.windows > 0 and self._scene.owner is owner and self._scene.phase != "teardown"
+
+    def interrupt(
+        self,
+        owner: Owner,
+        error: Callable[[], BaseException],
+        *,
+        cause: BaseException | None = None,
+        still: Callable[[FrameType | None], bool] = lambda _: True,
+    ) -> bool:
+        """Ask for ``error`` to be raised in the main thread; return whether the signal could be sent.
+
+        Parameters
+        ----------
+        owner
+            The test that must still be running.
+        error
+            Makes the exception, in the main thread.
+        cause
+            Becomes its ``__cause__``.
+        still
+            Asked in the main thread with the interrupted frame: is the reason still there? A wait in C that
+            ignores signals may be over by the time that the handler can run.
+        """
+        if self._signal is None or signal.getsignal(self._signal) != self._handle:
+            return False
+        self._request = _Request(owner, still, error, cause)
+        signal.pthread_kill(self.main, self._signal)
+        return True
+
+    def _handle(self, _number: int, frame: FrameType | None) -> None:
+        __tracebackhide__ = True
+        request, self._request = self._request, None
+        if request is None or not self.armed_for(request.owner) or not request.still(frame):
+            return
+        raise request.error() from request.cause

@@ -1,0 +1,64 @@
+"""The one thread that runs beside the tests."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Monitor"]
+
+
+class Monitor:
+    """Looks again and again from a thread of its own; asleep nearly always.
+
+    Parameters
+    ----------
+    looks
+        Looks once, given the time in monotonic seconds; returns the seconds until it wants to look again.
+
+    Notes
+    -----
+    It is a raw thread: in nobody's :func:`threading.enumerate`, so no suite that counts threads sees it.
+    """
+
+    def __init__(self, looks: Callable[[float], float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._looks, self._clock = looks, clock
+        self._wake = threading.Event()
+        self._over = threading.Event()
+        self._gone = threading.Event()
+        self._running = False
+        #: What ended it, if anything did: without it no wait is bounded, so this must be said.
+        self.fault: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin to look, unless it already does."""
+        if not self._running:
+            self._running = True
+            _thread.start_new_thread(self._run, ())
+
+    def alarm(self) -> None:
+        """Look at once."""
+        self._wake.set()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """End the thread; wait for it at most ``timeout`` seconds."""
+        self._over.set()
+        self._wake.set()
+        if self._running:
+            self._gone.wait(timeout)
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._wake.wait(self._looks(self._clock()))
+                self._wake.clear()
+        except BaseException as fault:
+            self.fault = fault
+            raise
+        finally:
+            self._gone.set()

@@ -1,0 +1,167 @@
+"""Whose is it: the test, phase and fixture in force while something is made, and the scope it belongs to.
+
+A thing is attributed when it is *born*, never by comparing before and after, and judged when its owner
+ends. So a thread of a session fixture is not blamed on the first test that uses the fixture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from pytest_gpuguard.track.closing import closing_method
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    from pytest_gpuguard.track.stacks import RawStack
+
+__all__ = ["BEFORE", "Birth", "Certainty", "Fixture", "Owner", "Phase", "Scene"]
+
+Phase = Literal["setup", "call", "teardown"]
+Certainty = Literal["exact", "inherited", "inferred"]
+
+
+@dataclass(slots=True, eq=False)
+class Fixture:
+    """A fixture while it is set up, and what is known of what it made.
+
+    Only the class of the value is kept: the value itself must be free to go.
+    """
+
+    name: str
+    scope: str
+    node: str
+    code: CodeType | None
+    made: type | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Owner:
+    """The scope at whose end a thing is judged: one run of a test, or one set-up of a wider fixture.
+
+    The frame of the test function or fixture is known by ``code``, so that a trace can be cut there.
+    """
+
+    scope: str
+    node: str
+    fixture: Fixture | None = None
+    code: CodeType | None = None
+    ended: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Birth:
+    """Where a thing comes from; kept as long as the thing, so it holds no frame and no object of the suite.
+
+    ``what`` says what it does, as ``module:qualname``: a thread forgets its target when it ends.
+    """
+
+    what: str
+    owner: Owner
+    test: str
+    phase: Phase
+    fixture: Fixture | None
+    certainty: Certainty
+    stack: RawStack
+    at: float
+    reported: bool = False
+
+
+#: Owner of what is made before the first test or between tests; it never ends, so it is never judged.
+BEFORE = Owner("session", "")
+
+
+@dataclass(slots=True)
+class Scene:
+    """What is in force in the main thread right now.
+
+    Attributes
+    ----------
+    owner
+        The running test; ``None`` outside of tests (collection, session start, session end).
+    fixtures
+        Fixtures being set up, outermost first.
+    closure
+        Names of all fixtures of the running test.
+    failed
+        Whether a phase of the running test failed: its traceback then keeps objects alive.
+    progress
+        Monotonic seconds of the last start or end of a phase or fixture; ``None`` between tests.
+    """
+
+    owner: Owner | None = None
+    phase: Phase = "setup"
+    fixtures: list[Fixture] = field(default_factory=list)
+    owners: list[Owner] = field(default_factory=list)
+    closure: frozenset[str] = frozenset()
+    failed: bool = False
+    progress: float | None = None
+
+    def begin(self, owner: Owner, closure: frozenset[str], now: float) -> None:
+        """A test begins (or begins again, when it is rerun)."""
+        self.owner, self.closure, self.phase, self.failed, self.progress = owner, closure, "setup", False, now
+        self.fixtures.clear()
+        self.owners.clear()
+
+    def end(self) -> None:
+        """No test is running any more."""
+        self.owner, self.closure, self.progress = None, frozenset(), None
+
+    def enter(self, fixture: Fixture, owner: Owner | None, now: float) -> None:
+        """A fixture's set-up begins; ``owner`` is given for every scope wider than a function."""
+        self.fixtures.append(fixture)
+        if owner is not None:
+            self.owners.append(owner)
+        self.touch(now)
+
+    def leave(self, fixture: Fixture, owner: Owner | None, value: object, now: float) -> None:
+        """The fixture's set-up is over and gave ``value``."""
+        # An interrupt may have cut inner set-ups short of their own leave: drop them with this one.
+        while self.fixtures and self.fixtures.pop() is not fixture:
+            pass
+        while owner is not None and self.owners and self.owners.pop() is not owner:
+            pass
+        if closing_method(type(value)) is not None:
+            fixture.made = type(value)
+        self.touch(now)
+
+    def touch(self, now: float) -> None:
+        """Note progress, if a test is running."""
+        if self.progress is not None:
+            self.progress = now
+
+    def owner_in_force(self) -> Owner:
+        """Return the owner of what is made now."""
+        return self.owners[-1] if self.owners else self.owner or BEFORE
+
+    def birth(
+        self, what: str, maker: Birth | None, certainty: Certainty, stack: RawStack, now: float
+    ) -> Birth:
+        """Return the record of a thing made now.
+
+        Parameters
+        ----------
+        what
+            What the thing does, as ``module:qualname``.
+        maker
+            The birth of the thread that makes it, unless that is the main thread or not known.
+        certainty
+            What the record is worth when ``maker`` is None.
+        stack
+            The makers, innermost first.
+        now
+            Monotonic seconds.
+        """
+        if maker is not None:
+            return Birth(what, maker.owner, maker.test, maker.phase, maker.fixture, "inherited", stack, now)
+        fixture = self.fixtures[-1] if self.fixtures else None
+        test = self.owner.node if self.owner else ""
+        return Birth(what, self.owner_in_force(), test, self.phase, fixture, certainty, stack, now)
+
+    def concerns(self, birth: Birth) -> bool:
+        """Return whether the running test depends on it: it is its own, or of a fixture that it uses."""
+        if self.owner is None or birth.owner.ended:
+            return False
+        fixture = birth.owner.fixture
+        return birth.owner is self.owner or (fixture is not None and fixture.name in self.closure)

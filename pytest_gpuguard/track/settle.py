@@ -1,0 +1,56 @@
+"""Waiting for suspects to go: at once when there are none, with back-off up to a limit otherwise.
+
+A fixed pause is wrong both ways: too long for every clean test, too short on a loaded machine. So the
+first look comes without any wait, the pauses double from a fifth of a millisecond, and a collection is
+made only when a suspect has survived the first few milliseconds, since it costs more than most tests.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__all__ = ["settle"]
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.0002
+_LONGEST_PAUSE = 0.05
+_COLLECT_AFTER = 0.003
+
+
+def settle(
+    suspects: Callable[[], Sequence[T]],
+    limit: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+    collect: Callable[[], object] = gc.collect,
+) -> tuple[Sequence[T], float]:
+    """Return the suspects that are still there after at most ``limit`` seconds, and the seconds waited.
+
+    Parameters
+    ----------
+    suspects
+        Looks anew; called again and again until it finds nothing.
+    limit
+        Longest time a suspect may take to go, in seconds.
+    clock, sleep, collect
+        The outside world.
+    """
+    left = suspects()
+    if not left:
+        return left, 0.0
+    begun, pause, collected = clock(), _FIRST_PAUSE, False
+    while left and (waited := clock() - begun) < limit:
+        sleep(min(pause, limit - waited))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        if not collected and clock() - begun > _COLLECT_AFTER:
+            collect()
+            collected = True
+        left = suspects()
+    return left, clock() - begun
