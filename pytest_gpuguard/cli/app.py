@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pytest_gpuguard import __version__
+from pytest_gpuguard.cli.demo import demo
 
 __all__ = ["main"]
 
@@ -13,3 +14,6 @@ __all__ = ["main"]
 @click.version_option(__version__, prog_name="gpuguard")
 def main() -> None:
     """Look after CUDA test suites: the demo, reports, budgets, the state of this host."""
+
+
+main.add_command(demo)
