@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,12 +92,9 @@ def _show_first_cause(outcome: Outcome) -> None:
     ]
     if starts:
         click.echo("\nthe first test that was ended reads:")
-        for line in outcome.output[starts[0] :]:
-            if not line.startswith("E "):
-                break
-            click.secho(
-                f"  {line[1:].strip()}" if not line.startswith("E    ") else f"  {line[4:]}", fg="yellow"
-            )
+        error = list(itertools.takewhile(lambda line: line.startswith("E "), outcome.output[starts[0] :]))
+        text = textwrap.dedent("\n".join(line[1:] for line in error))
+        click.secho(textwrap.indent(text, "  "), fg="yellow")
 
 
 def _table(results: list[tuple[Act, Outcome, str, bool]]) -> None:

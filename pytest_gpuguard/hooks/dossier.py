@@ -99,7 +99,7 @@ class Dossier:
         found = []
         for suspect in self._probe.abandoned():
             fixture = origin(suspect.birth, self._places)["fixture"]
-            line = created(suspect.birth, self._places)[-1]
+            line = created(suspect.birth, self._places)[0]
             by = f"fixture `{fixture['name']}` of " if fixture else ""
             what = suspect.birth.what.rpartition(":")[2]
             found.append(

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 __all__ = ["remedy"]
 
 
-def _call(value: str, closing: str | None) -> str:
-    if closing == "__exit__":
-        return f"`with {value}:` around the yield"
-    return f"`{value}.{closing or 'close'}()` after the yield"
+def _call(closing: str | None) -> str:
+    return (
+        "a `with` around the yield"
+        if closing == "__exit__"
+        else f"its `{closing or 'close'}()` after the yield"
+    )
 
 
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
@@ -25,10 +27,9 @@ def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     if not fixture.yields:
         return (
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "
-            f"write `yield` for `return`, then {_call(made.lower(), closing)}"
+            f"write `yield` for `return`, and {_call(closing)}"
         )
-    call = _call(made.lower(), closing)
-    return f"fixture `{fixture.name}` yields a {made} but the thread lives on: is {call} there?"
+    return f"fixture `{fixture.name}` yields a {made} but the thread lives on: is {_call(closing)} there?"
 
 
 def remedy(leak: Leak) -> str:

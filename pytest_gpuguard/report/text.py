@@ -58,6 +58,14 @@ def _field(label: str, text: str, style: str = "") -> Iterator[Line]:
         yield [Piece(head, "dim"), Piece(line, style)]
 
 
+def _head(word: str, text: str, right: str) -> Line:
+    """Return a block's first line; too long a text is cut, since the record has it whole."""
+    left, room = printable(f"{word:<7}{text}"), WIDTH - len(right) - 2
+    if len(left) > room:
+        left = f"{left[: room - 3]}..."
+    return [Piece(left, "strong"), Piece(right.rjust(WIDTH - len(left)), "dim")]
+
+
 def _stack(frames: Sequence[Frame], marked: Frame | None) -> Iterator[Line]:
     column = min(max((len(f"{frame.file}:{frame.line}") for frame in frames), default=0), 44) + 2
     for number, frame in enumerate(frames):
@@ -108,10 +116,8 @@ def _reaped(group: LeakGroup) -> Iterator[Line]:
 def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
     """Return one group's block: who is to blame, whose it is, where it was made, what to do."""
     leak = group.leaks[0]
-    left = f"{group.status.upper():<7}{group.title}, {count(group.totals.occurrences, 'time')}"
-    right = f"{group.code}  {group.fingerprint.partition(':')[2][:8]}"
-    gap = max(2, WIDTH - len(left) - len(right))
-    yield [Piece(printable(left), "strong"), Piece(" " * gap + right, "dim")]
+    text = f"{group.title}, {count(group.totals.occurrences, 'time')}"
+    yield _head(group.status.upper(), text, f"{group.code}  {group.fingerprint.partition(':')[2][:8]}")
     marked = group.suspect and next((frame for frame in leak.created if frame == group.suspect), None)
     if group.suspect is not None:
         yield from _field(
@@ -143,10 +149,7 @@ def _death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
     for (target, error), members in list(by_cause.items())[:_MOST_GROUPS]:
         broken = sum(death.interrupted for death in members)
         qualname = target.rpartition(":")[2]
-        yield [
-            Piece(f"DIED   thread {printable(qualname)}, {count(len(members), 'time')}", "strong"),
-            Piece("  GPG110", "dim"),
-        ]
+        yield _head("DIED", f"thread {qualname}, {count(len(members), 'time')}", "GPG110")
         yield from _field("of", error, "bad")
         yield from _field("by", _made_by(members[0].origin))
         yield from _field("in", f"{_short(members[0].nodeid)}  {members[0].worker}")
@@ -160,9 +163,10 @@ def _stall_lines(stalls: Sequence[Stall]) -> Iterator[Line]:
     ended = [stall for stall in stalls if stall.ended]
     for stall in (ended or list(stalls))[:_MOST_GROUPS]:
         word = "ENDED" if stall.ended else "SLOW"
-        where = f"{_short(stall.nodeid)} ({stall.phase})  {stall.worker}"
-        text = f"{word:<7}{where}, no progress for {format_seconds(stall.idle_s)}"
-        yield [Piece(printable(text), "strong"), Piece("  GPG601", "dim")]
+        yield _head(word, _short(stall.nodeid), "GPG601")
+        yield from _field(
+            "in", f"{stall.phase}  {stall.worker}, no progress for {format_seconds(stall.idle_s)}"
+        )
         if stall.stacks:
             yield from _field("stacks", stall.stacks)
     if len(ended or stalls) > _MOST_GROUPS:
