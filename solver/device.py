@@ -1,0 +1,227 @@
+"""The device behind a narrow door: what the pipeline needs of streams, events and memory, and nothing else.
+
+Two things stand behind it: :class:`CudaDevice` here, and :class:`solver.virtual.VirtualDevice` in numba's
+simulator. This module is not the kernel's, on purpose: the simulator replaces the name ``cuda`` in the
+kernel's globals while one runs, and other threads use the device meanwhile.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Backend", "CompiledKernel", "CudaDevice", "Device", "DeviceArray", "Event", "Lane", "open_device"]
+
+Lane = Literal["in", "run", "out"]
+"""The three streams of the pipeline: to the device, on it, from it."""
+
+Backend = Literal["auto", "cuda", "sim"]
+"""Where a batch is solved; ``auto`` takes the device, or the simulator where that is switched on."""
+
+DeviceArray = Any
+"""An array of numba's, which carries no types."""
+
+CompiledKernel = Any
+"""A kernel of numba's, likewise."""
+
+_BLOCK = 128
+
+
+class Event(Protocol):
+    """A point in a stream."""
+
+    def query(self) -> bool:
+        """Whether everything before it is done. Raises what the device failed with."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block for at most `timeout` seconds; return what :meth:`query` says then."""
+
+
+@runtime_checkable
+class Device(Protocol):
+    """Memory, three streams and launches. Everything but the allocations returns before it is done."""
+
+    mode: str
+
+    def free_bytes(self) -> int:
+        """Return how many bytes of device memory are free."""
+
+    def device_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` as something a kernel of this device can call."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
+        """Return a device array with undefined contents."""
+
+    def constant(self, array: NDArray[Any]) -> DeviceArray:
+        """Return a device array with a copy of `array`; done when it returns."""
+
+    def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return a page-locked host array with undefined contents."""
+
+    def discard(self, pinned: NDArray[Any]) -> None:
+        """Take note that nobody needs the contents of `pinned` any more."""
+
+    def upload(self, pinned: NDArray[Any], array: DeviceArray) -> None:
+        """Copy to the device on the lane ``in``; `pinned` must not change until an event after it."""
+
+    def launch(self, kernel: CompiledKernel, n_threads: int, arguments: tuple[Any, ...]) -> None:
+        """Run a kernel on the lane ``run``."""
+
+    def download(self, array: DeviceArray, pinned: NDArray[Any]) -> None:
+        """Copy from the device on the lane ``out``; `pinned` means nothing until an event after it."""
+
+    def record(self, lane: Lane) -> Event:
+        """Return an event at the present end of a lane."""
+
+    def after(self, lane: Lane, event: Event) -> None:
+        """Let whatever comes next in a lane start after `event`; the host does not wait."""
+
+    def drained(self) -> bool:
+        """Whether every lane has come to its end, or never will because the device failed."""
+
+    def trim(self) -> None:
+        """Really free the memory of arrays that were dropped."""
+
+
+class CudaEvent:
+    """An event of the driver, polled.
+
+    ``stream.add_callback`` would spare the polling, but raises in numba-cuda 0.30; a blocking
+    ``event.synchronize()`` could not be given a time limit.
+
+    Unverified: no device was at hand when this was written.
+    """
+
+    def __init__(self, event: object) -> None:
+        self.raw: Any = event
+
+    def query(self) -> bool:
+        """Whether everything before it is done."""
+        return bool(self.raw.query())
+
+    def wait(self, timeout: float) -> bool:
+        """Poll with back-off from 20 us to 1 ms."""
+        deadline, pause = time.monotonic() + timeout, 20e-6
+        while not self.query():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 1e-3)
+        return True
+
+
+class CudaDevice:
+    """The current CUDA device by way of numba-cuda.
+
+    Unverified as a whole: written against numba-cuda 0.30's interface, not yet run on a device. In particular
+    not known: whether events polled from the writeback thread need the context pushed there, and how far the
+    three lanes really overlap.
+    """
+
+    mode = "cuda"
+
+    def __init__(self) -> None:
+        self._cuda = importlib.import_module("numba.cuda")
+        self._lanes: dict[Lane, Any] = {lane: self._cuda.stream() for lane in ("in", "run", "out")}
+
+    def free_bytes(self) -> int:
+        """Ask the driver."""
+        return int(self._cuda.current_context().get_memory_info().free)
+
+    def device_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Compile, always inlined: a nested dispatcher could not be compiled without a device."""
+        compiled: Callable[..., Any] = self._cuda.jit(device=True, inline="always")(function)
+        return compiled
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
+        """Allocate on the device."""
+        return self._cuda.device_array(shape, dtype)
+
+    def constant(self, array: NDArray[Any]) -> DeviceArray:
+        """Copy on the default stream, synchronously."""
+        return self._cuda.to_device(array)
+
+    def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Allocate page-locked memory; freed when the array is dropped and numba's queue is flushed."""
+        array: NDArray[Any] = self._cuda.pinned_array(shape, dtype)
+        return array
+
+    def discard(self, pinned: NDArray[Any]) -> None:
+        """Do nothing."""
+
+    def upload(self, pinned: NDArray[Any], array: DeviceArray) -> None:
+        """Queue the copy."""
+        array.copy_to_device(pinned, stream=self._lanes["in"])
+
+    def launch(self, kernel: CompiledKernel, n_threads: int, arguments: tuple[Any, ...]) -> None:
+        """Queue the launch."""
+        kernel[-(-n_threads // _BLOCK), _BLOCK, self._lanes["run"]](*arguments)
+
+    def download(self, array: DeviceArray, pinned: NDArray[Any]) -> None:
+        """Queue the copy."""
+        array.copy_to_host(pinned, stream=self._lanes["out"])
+
+    def record(self, lane: Lane) -> CudaEvent:
+        """Record an event without timing."""
+        event = self._cuda.event(timing=False)
+        event.record(self._lanes[lane])
+        return CudaEvent(event)
+
+    def after(self, lane: Lane, event: Event) -> None:
+        """Make the stream wait."""
+        if not isinstance(event, CudaEvent):
+            message = f"a CUDA stream cannot wait for {event!r}; use events that this device recorded"
+            raise TypeError(message)
+        event.raw.wait(self._lanes[lane])
+
+    def drained(self) -> bool:
+        """Record at the end of every lane and look."""
+        return all(self.record(lane).query() for lane in self._lanes)
+
+    def trim(self) -> None:
+        """Flush numba's queue: pinned memory would stay there until ten more things were dropped."""
+        self._cuda.current_context().memory_manager.deallocations.clear()
+
+
+def open_device(backend: Backend | Device) -> Device:
+    """Return the device for a backend's name; a device is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        When the name is not known.
+    RuntimeError
+        When that backend cannot work here, with what to do.
+    """
+    if not isinstance(backend, str):
+        return backend
+    if backend not in {"auto", "cuda", "sim"}:
+        message = f"backend {backend!r} is not known; use 'auto', 'cuda' or 'sim'"
+        raise ValueError(message)
+    simulated = bool(importlib.import_module("numba.cuda.core.config").ENABLE_CUDASIM)
+    if simulated and backend != "cuda":
+        from solver.virtual import VirtualDevice
+
+        return VirtualDevice()
+    if simulated:
+        message = "numba simulates 'cuda' in this process; unset NUMBA_ENABLE_CUDASIM and start again"
+        raise RuntimeError(message)
+    if backend == "sim":
+        message = "backend 'sim' needs the simulator; set NUMBA_ENABLE_CUDASIM=1 before numba is imported"
+        raise RuntimeError(message)
+    cuda = importlib.import_module("numba.cuda")
+    if not cuda.is_available():
+        message = (
+            f"no CUDA device works here ({cuda.cuda_error() or 'none found'}); "
+            "set NUMBA_ENABLE_CUDASIM=1 before numba is imported to use the simulator"
+        )
+        raise RuntimeError(message)
+    return CudaDevice()
