@@ -85,4 +85,6 @@ def fixed_steps(t_span: tuple[float, float], dt: float, saveat: ArrayLike | None
     spans = ts - starts
     # A quotient that rounding put just above a whole number must not cost one more step.
     counts = np.ceil(spans / dt * (1 - 1e-12)).astype(np.int64)
+    # A span so small that its quotient is zero is still one step.
+    counts = np.maximum(counts, spans > 0)
     return Schedule(ts, starts, spans / np.maximum(counts, 1), counts)

@@ -1,0 +1,26 @@
+"""The batch that the incident's suites solve: Lorenz systems, each run with a parameter of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from solver import BatchSolver, Problem, Solution
+
+__all__ = ["LORENZ", "PARAMS", "RUNS", "SAVED", "solve_lorenz"]
+
+RUNS = 8
+SAVED = np.linspace(0.0, 0.5, 5)
+PARAMS = np.column_stack([np.full(RUNS, 10.0), np.linspace(0.5, 21.0, RUNS), np.full(RUNS, 8.0 / 3.0)])
+
+
+def lorenz(t, y, p):
+    """Return the slope of the Lorenz system."""
+    return (p[0] * (y[1] - y[0]), y[0] * (p[1] - y[2]) - y[1], y[0] * y[1] - p[2] * y[2])
+
+
+LORENZ = Problem(lorenz, n_states=3, n_params=3)
+
+
+def solve_lorenz(solver: BatchSolver) -> Solution:
+    """Solve the batch with a solver."""
+    return solver.solve((1.0, 0.0, 0.0), PARAMS, (0.0, 0.5), dt=0.05, saveat=SAVED)

@@ -1,0 +1,35 @@
+"""The remedy: the fixture yields and closes, and the watcher ends when it is told to."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
+
+import pytest
+
+from examples.common.lorenz import LORENZ, solve_lorenz
+from examples.common.pinned_host import SmallPinnedHost, folder_of_run
+from solver import BatchSolver, Chunks, MemoryManager
+
+
+@pytest.fixture(scope="session")
+def pinned_host(tmp_path_factory):
+    """Return the pinned memory of this host, one for all workers of the run."""
+    return SmallPinnedHost(folder_of_run(tmp_path_factory) / "pinned")
+
+
+@pytest.fixture
+def chunked_solved_solver(pinned_host):
+    """Give a solver that has solved a batch in four chunks, and close it after the test."""
+    with BatchSolver(LORENZ, memory=MemoryManager(limit=Chunks(4), pinned=pinned_host)) as solver:
+        solve_lorenz(solver)
+        yield solver
+
+
+@pytest.fixture(scope="session")
+def unchunked_solved_solver(pinned_host):
+    """Give a solver that has solved the batch in one piece; alive until the session ends, then closed."""
+    with BatchSolver(LORENZ, memory=MemoryManager(pinned=pinned_host)) as solver:
+        solve_lorenz(solver)
+        yield solver

@@ -1,0 +1,92 @@
+"""Problems with closed forms, and devices for tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+
+from solver import BatchSolver, Problem
+
+__all__ = [
+    "DECAY",
+    "RATES",
+    "FakeClock",
+    "OneRegionHost",
+    "decay_solver",
+    "eventually",
+    "solve_decay",
+    "writeback_threads",
+]
+
+RATES = np.linspace(0.25, 2.0, 8)
+
+
+def decay(t, y, p):
+    return (-p[0] * y[0], p[0] * y[0])
+
+
+DECAY = Problem(decay, n_states=2, n_params=1)
+
+
+def decay_solver(**options) -> BatchSolver:
+    return BatchSolver(DECAY, patience=options.pop("patience", 10.0), **options)
+
+
+def solve_decay(solver, saveat=None):
+    return solver.solve((1.0, 0.0), RATES[:, None], (0.0, 1.0), dt=0.25, saveat=saveat)
+
+
+def writeback_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("writeback-")]
+
+
+def eventually(condition, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+class FakeClock:
+    """Time that goes by only when told to."""
+
+    def __init__(self):
+        self.time = 0.0
+
+    def now(self):
+        """Return the time set last."""
+        return self.time
+
+    def sleep(self, seconds):
+        """Let no time go by, but other threads run."""
+        time.sleep(0.001)
+
+
+class OneRegionHost:
+    """A host with pinned memory for one solver at a time."""
+
+    def __init__(self):
+        self.held = threading.Semaphore(1)
+        self.asked = []
+
+    def reserve(self, nbytes, timeout):
+        """Wait for the region, which is its own grant."""
+        self.asked.append((nbytes, timeout))
+        if not self.held.acquire(timeout=timeout):
+            message = f"one region, held by another, not free within {timeout} s"
+            raise TimeoutError(message)
+        return self
+
+    def release(self):
+        """Free the region."""
+        self.held.release()
+
+    def is_free(self):
+        """Tell whether nobody holds the region."""
+        if free := self.held.acquire(blocking=False):
+            self.held.release()
+        return free

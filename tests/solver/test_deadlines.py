@@ -1,0 +1,147 @@
+"""Nothing waits for ever, and errors reach whoever waits."""
+
+from __future__ import annotations
+
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+from solver import (
+    Chunks,
+    DeviceError,
+    MemoryManager,
+    Problem,
+    SolverTimeoutError,
+    WatcherDiedError,
+    WritebackError,
+    solve_batch,
+    watcher,
+)
+from solver.arrays import InputArrays, OutputArrays
+from solver.virtual import Latency, VirtualDevice
+from tests.solver.problems import (
+    FakeClock,
+    OneRegionHost,
+    decay_solver,
+    eventually,
+    solve_decay,
+    writeback_threads,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays_behind():
+    yield
+    assert eventually(lambda: not writeback_threads()), writeback_threads()
+
+
+def test_an_event_that_never_comes_ends_in_an_error_that_says_what_is_where():
+    device = VirtualDevice(clock=FakeClock())
+    solver = decay_solver(memory_limit=Chunks(4), backend=device, patience=0.3)
+    with pytest.raises(SolverTimeoutError) as caught:
+        solve_decay(solver)
+    text = str(caught.value)
+    assert "no y0 buffer came back to the pool within 0.3 s" in text
+    assert "chunks: 2 of 4 submitted; active: in 4, out 4" in text
+    assert "status 0 of 2 free" in text
+    assert "thread alive" in text
+    assert "waits for: upload of chunk 0 (event due in" in text
+    with pytest.raises(SolverTimeoutError, match="call close"):
+        solver.close(timeout=0.1)
+    device.clock.time = 1e6
+    solver.close(timeout=5.0)
+    assert solver.memory.registry.describe() == "memory: none held"
+
+
+def test_waiting_for_the_writeback_has_a_limit_too():
+    device = VirtualDevice(clock=FakeClock())
+    solver = decay_solver(backend=device, patience=0.2)
+    with pytest.raises(SolverTimeoutError, match=r"finished nothing for 0\.2 s with 2 tasks left"):
+        solve_decay(solver)
+    with pytest.raises(SolverTimeoutError, match=r"finished nothing for 0\.05 s"):
+        solver.kernel.wait_for_writeback(timeout=0.05)
+    device.clock.time = 1e6
+    solver.kernel.wait_for_writeback(timeout=5.0)
+    assert np.isfinite(solver.kernel.output_arrays.ys.host).all()
+    solver.close()
+
+
+def test_slow_is_not_stuck():
+    latency = Latency(upload=0, run=0, download=0.08)
+    device = VirtualDevice(latency)
+    with decay_solver(memory_limit=Chunks(8), backend=device, copies=8, patience=0.4) as solver:
+        # One wait of 0.64 s, longer than the patience, but something always moves.
+        assert np.isfinite(solve_decay(solver).ys).all()
+
+
+def test_pinned_memory_that_does_not_come_is_reported_and_nothing_is_held_meanwhile():
+    host = OneRegionHost()
+    with decay_solver(memory=MemoryManager(pinned=host)) as first:
+        solve_decay(first)
+        second = decay_solver(memory=MemoryManager(pinned=host), patience=0.1)
+        with pytest.raises(SolverTimeoutError, match=r"not free within 0\.1 s"):
+            solve_decay(second)
+        second.close()
+        assert host.asked[-1] == (first.kernel.pool.nbytes, 0.1)
+    assert host.is_free()
+
+
+def test_an_error_while_copying_reaches_the_caller_and_frees_the_buffers(monkeypatch):
+    kept = []
+
+    def full(self, loan, bounds):
+        local = np.zeros(1)
+        kept.append(weakref.ref(local))
+        message = "disk full"
+        raise OSError(message)
+
+    with decay_solver(memory_limit=Chunks(2)) as solver:
+        with monkeypatch.context() as patch:
+            patch.setattr(OutputArrays, "unstage", full)
+            with pytest.raises(WritebackError, match=r"download of chunk 0 failed.*disk full") as caught:
+                solve_decay(solver)
+        assert isinstance(caught.value.__cause__, OSError)
+        # The error is kept, the locals of its frames are not: through them it would keep all buffers.
+        assert kept[0]() is None
+        assert eventually(lambda: not solver.kernel.output_arrays._active_buffers)
+        # The thread lives on, and so does the solver.
+        assert np.isfinite(solve_decay(solver).ys).all()
+
+
+def test_an_error_in_the_kernel_reaches_the_caller_as_the_devices():
+    def index_error(t, y, p):
+        return (y[0], y[1]) if t == 0 else (y[0], p[5])
+
+    with pytest.raises(WritebackError) as caught:
+        solve_batch(Problem(index_error, 2, 1), (1.0, 1.0), (1.0,), (0.0, 1.0), dt=0.5)
+    assert isinstance(caught.value.__cause__, DeviceError)
+    assert "IndexError" in str(caught.value)
+
+
+def test_an_error_while_staging_gives_the_buffers_back(monkeypatch):
+    with decay_solver() as solver:
+        with monkeypatch.context() as patch:
+            patch.setattr(InputArrays, "stage", lambda self, loan, bounds: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                solve_decay(solver)
+        assert not solver.kernel.input_arrays._active_buffers
+        assert np.isfinite(solve_decay(solver).ys).all()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("chunks", [1, 4])
+def test_a_thread_that_died_ends_the_wait_at_once(monkeypatch, chunks):
+    def dies(inbox):
+        message = "planted"
+        raise TypeError(message)
+
+    monkeypatch.setattr(watcher, "_serve_one", dies)
+    solver = decay_solver(memory_limit=Chunks(chunks), patience=60.0)
+    started = time.monotonic()
+    with pytest.raises(WatcherDiedError, match=r"tasks left(.|\n)*thread not alive"):
+        solve_decay(solver)
+    assert time.monotonic() - started < 20.0
+    solver.close()
+    assert solver.memory.registry.describe() == "memory: none held"
