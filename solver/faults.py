@@ -12,14 +12,15 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from solver.watcher import Watcher, WritebackTask, WritebackWatcher
+from solver.watcher import WritebackWatcher as HonestWatcher
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from solver.device import Event
+    from solver.watcher import Watcher, WritebackTask
 
-__all__ = ["DyingWatcher", "Fault", "ImmortalWatcher", "make_watcher"]
+__all__ = ["DyingWatcher", "Fault", "WritebackWatcher", "make_watcher"]
 
 _PAUSE = 0.001
 
@@ -47,8 +48,11 @@ class Fault(enum.Enum):
         return seconds if self is Fault.NONE else None
 
 
-class ImmortalWatcher:
-    """A polling thread whose target is a method of its owner: the owner lives as long as the thread."""
+class WritebackWatcher:
+    """A polling thread whose target is a method of its owner: the owner lives as long as the thread.
+
+    It bears the name that it had in the suite that hung, since that is what its reports should show.
+    """
 
     def __init__(self) -> None:
         self._queue: deque[WritebackTask] = deque()
@@ -135,7 +139,7 @@ class ImmortalWatcher:
         return event.query()
 
 
-class DyingWatcher(ImmortalWatcher):
+class DyingWatcher(WritebackWatcher):
     """An immortal one whose query fails as a newer CUDA binding's did: only ever seen on hardware."""
 
     def _query(self, event: Event) -> bool:
@@ -150,8 +154,8 @@ def make_watcher(fault: Fault, name: str, patience: float) -> Watcher:
     """Return the watcher that plays `fault`."""
     match fault:
         case Fault.IMMORTAL:
-            return ImmortalWatcher()
+            return WritebackWatcher()
         case Fault.DIES:
             return DyingWatcher()
         case Fault.NONE:
-            return WritebackWatcher(name, patience)
+            return HonestWatcher(name, patience)

@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from solver import Chunks, Fault, MemoryManager
-from solver.faults import DyingWatcher, ImmortalWatcher
+from solver.faults import DyingWatcher
+from solver.faults import WritebackWatcher as ImmortalWatcher
 from tests.solver.problems import OneRegionHost, decay_solver, eventually, solve_decay
 
 
