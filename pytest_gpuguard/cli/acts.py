@@ -65,7 +65,7 @@ def _tests(outcome: Outcome) -> str:
 
 def _hangs(outcome: Outcome) -> str:
     _expect(outcome.killed, "it was expected to hang, but it ended by itself")
-    return f"HANGS: killed after {_tests(outcome)}, nobody named"
+    return f"HANGS: {_tests(outcome)} in {outcome.seconds:.0f} s, nobody named"
 
 
 def _names_the_leak(outcome: Outcome) -> str:
@@ -83,27 +83,25 @@ def _names_the_leak(outcome: Outcome) -> str:
         leak.origin.fixture.name for group in report.groups for leak in group.leaks if leak.origin.fixture
     }
     _expect(_INNOCENT not in blamed, f"the innocent fixture {_INNOCENT} was blamed")
-    return f"{groups[0].title} by fixture {_CULPRIT}, left by {groups[0].totals.tests} tests"
+    return f"WritebackWatcher of {_CULPRIT} named, {groups[0].totals.occurrences} times"
 
 
 def _ends_and_names(outcome: Outcome) -> str:
     named = _names_the_leak(outcome)
-    return f"ENDS, all {_tests(outcome)} run: {named}"
+    return f"ENDS: {_tests(outcome)}, {named}"
 
 
 def _ends_the_waiting(outcome: Outcome) -> str:
     _names_the_leak(outcome)
     ended = _report(outcome).verdict.tests_ended
     _expect(ended, "no waiting test was ended")
-    return f"ENDS, {_tests(outcome)} run: {ended} waiting tests ended with who held what"
+    return f"ENDS: {_tests(outcome)}, {ended} waiting ones ended with who held what"
 
 
 def _breaks_the_wait(outcome: Outcome) -> str:
     broken = [death for death in _report(outcome).deaths if death.interrupted and "TypeError" in death.error]
     _expect(broken, "no wait for a dead thread was broken")
-    return (
-        f"ENDS, {_tests(outcome)} run: {len(broken)} waits broken, cause {broken[0].error.partition(':')[0]}"
-    )
+    return f"ENDS: {_tests(outcome)}, {len(broken)} waits broken, cause {broken[0].error.partition(':')[0]}"
 
 
 def _is_clean(outcome: Outcome) -> str:
@@ -135,7 +133,7 @@ ACTS = (
         "and say who held what.",
         "incident",
         _ends_the_waiting,
-        ("--gpuguard", "--gpuguard-leaks=error", "--gpuguard-settle=0.5s", "--gpuguard-stall-end=1.5s"),
+        ("--gpuguard", "--gpuguard-leaks=error", "--gpuguard-settle=0.5s", "--gpuguard-stall-end=2.5s"),
     ),
     Act(
         "dead watcher, guarded",
