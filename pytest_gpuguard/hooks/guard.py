@@ -23,6 +23,7 @@ from pytest_gpuguard.track.settle import settle
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.stall import StallWatch
 from pytest_gpuguard.track.threads import ThreadProbe, known_reason
+from pytest_gpuguard.track.words import said, sound
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -97,6 +98,7 @@ class Guard:
         self._settings, self._worker, self._started = settings, worker, started
         self._serial = self._known = 0
         self._late: list[dict[str, Any]] = []
+        self._own: list[dict[str, Any]] = []
         self._places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         self._forced = False
@@ -143,8 +145,8 @@ class Guard:
         where = death.birth and origin(death.birth, self._places)["fixture"]
         by = f"fixture `{where['name']}` ({where['file']}:{where['line']})" if where else "the test"
         return TestEnded(
-            f"GPG110: thread {death.target.rpartition(':')[2]} ({death.thread}), started by {by}, ended with "
-            f"{type(death.error).__name__}: {death.error}\n"
+            f"GPG110: thread {death.target.rpartition(':')[2]} ({sound(death.thread)!r}), started by {by}, "
+            f"ended with {said(death.error)}\n"
             f"the test went on waiting for it and was ended after {self._settings.settle:g} s; "
             "the thread's own traceback is shown as the cause"
         )
@@ -223,7 +225,8 @@ class Guard:
         # After all teardown, so that nothing of the suite is cut short; not by raising, since an exception in
         # teardown is swallowed by xfail and sets off reruns.
         if self.scene.owner is not None:
-            self.scene.failed |= report.failed
+            self.scene.rerun |= str(report.outcome) == "rerun"  # an outcome of rerun plugins
+            self.scene.failed |= report.failed or self.scene.rerun
             if report.when == "teardown":
                 self._judge_test(report)
         return (yield)
@@ -233,7 +236,7 @@ class Guard:
         assert owner is not None
         owner.ended = True
         leaks = self._judge(verified=not failed)
-        mine = [
+        self._own += [
             leak for leak in leaks if leak["judged_at"] == "function" and leak["judged_node"] == owner.node
         ]
         payload = {
@@ -242,8 +245,11 @@ class Guard:
             "stalls": [self._stall(stall) for stall in self.stalls.take()],
         }
         self._attach(report, payload)
-        if mine and self._settings.leaks == "error":
-            self._fail(report, mine)
+        # One error however often a test is run: it comes with the last run, which is the one that counts.
+        if not self.scene.rerun:
+            if self._own and self._settings.leaks == "error":
+                self._fail(report, self._own)
+            self._own = []
         # A rerun of the test is a new owner, under the same protocol.
         self._begin(self._item)
 
@@ -294,9 +300,9 @@ class Guard:
 
     def _death(self, death: Death) -> dict[str, Any]:
         return {
-            "thread": death.thread,
+            "thread": sound(death.thread),
             "target": death.target,
-            "error": f"{type(death.error).__name__}: {death.error}",
+            "error": said(death.error),
             "nodeid": death.owner.node,
             "worker": self._worker,
             "at": death.at - self._started,

@@ -20,7 +20,9 @@ __all__ = ["Line", "Piece", "closing_lines", "leak_lines", "plain", "section_lin
 
 WIDTH = 80
 _LABEL = 12
+_PLACE = 44
 _MOST_GROUPS = 5
+_MOST_LINES = 6
 _MOST_TESTS = 1
 
 
@@ -49,32 +51,31 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def tail(text: str, width: int) -> str:
+    """Return ``text`` in at most ``width`` columns; of a path or a qualified name the end says most."""
+    shown = printable(text)
+    return shown if len(shown) <= width else "..." + shown[len(shown) - width + 3 :]
+
+
 def _field(label: str, text: str, style: str = "") -> Iterator[Line]:
     lines = textwrap.wrap(
-        printable(text), WIDTH - _LABEL, break_long_words=False, break_on_hyphens=False
+        printable(text), WIDTH - _LABEL, break_on_hyphens=False, max_lines=_MOST_LINES, placeholder=" ..."
     ) or [""]
     for number, line in enumerate(lines):
         head = f"  {label}".ljust(_LABEL) if number == 0 else " " * _LABEL
         yield [Piece(head, "dim"), Piece(line, style)]
 
 
-def _head(word: str, text: str, right: str) -> Line:
-    """Return a block's first line; too long a text is cut, since the record has it whole."""
-    left, room = printable(f"{word:<7}{text}"), WIDTH - len(right) - 2
-    if len(left) > room:
-        left = f"{left[: room - 3]}..."
-    return [Piece(left, "strong"), Piece(right.rjust(WIDTH - len(left)), "dim")]
-
-
 def _stack(frames: Sequence[Frame], marked: Frame | None) -> Iterator[Line]:
-    column = min(max((len(f"{frame.file}:{frame.line}") for frame in frames), default=0), 44) + 2
-    for number, frame in enumerate(frames):
-        place = printable(f"{frame.file}:{frame.line}").ljust(column)
+    places = [tail(f"{frame.file}:{frame.line}", _PLACE) for frame in frames]
+    column = max(map(len, places), default=0) + 2
+    for number, (place, frame) in enumerate(zip(places, frames, strict=True)):
+        function = tail(frame.function, WIDTH - _LABEL - column)
         is_marked = frame is marked
         head = ("  created" if number == 0 else "").ljust(_LABEL - 2) + ("> " if is_marked else "  ")
-        yield [Piece(head, "dim"), Piece(place), Piece(printable(frame.function), "bad" if is_marked else "")]
+        yield [Piece(head, "dim"), Piece(place.ljust(column)), Piece(function, "bad" if is_marked else "")]
         if is_marked:
-            yield [Piece(" " * (_LABEL + column)), Piece("~" * len(frame.function), "bad")]
+            yield [Piece(" " * (_LABEL + column)), Piece("~" * len(function), "bad")]
 
 
 def _owner(leak: Leak) -> str:
@@ -113,11 +114,21 @@ def _reaped(group: LeakGroup) -> Iterator[Line]:
         )
 
 
+def _head(status: str, subject: str, rest: str, right: str) -> Line:
+    subject = tail(subject, WIDTH - 7 - len(rest) - 2 - len(right))
+    left = f"{status:<7}{subject}{rest}"
+    return [Piece(left, "strong"), Piece(right.rjust(WIDTH - len(left)), "dim")]
+
+
 def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
     """Return one group's block: who is to blame, whose it is, where it was made, what to do."""
     leak = group.leaks[0]
-    text = f"{group.title}, {count(group.totals.occurrences, 'time')}"
-    yield _head(group.status.upper(), text, f"{group.code}  {group.fingerprint.partition(':')[2][:8]}")
+    yield _head(
+        group.status.upper(),
+        group.title,
+        f", {count(group.totals.occurrences, 'time')}",
+        f"{group.code}  {group.fingerprint.partition(':')[2][:8]}",
+    )
     marked = group.suspect and next((frame for frame in leak.created if frame == group.suspect), None)
     if group.suspect is not None:
         yield from _field(
@@ -142,6 +153,11 @@ def _made_by(origin: Origin | None) -> str:
     return f"{fixture}, {_short(origin.nodeid)}" if origin.nodeid else fixture
 
 
+def _more(number: int) -> Iterator[Line]:
+    if number > _MOST_GROUPS:
+        yield from _field("", f"and {number - _MOST_GROUPS} more, see the report")
+
+
 def _death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
     by_cause: dict[tuple[str, str], list[Death]] = {}
     for death in deaths:
@@ -149,7 +165,7 @@ def _death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
     for (target, error), members in list(by_cause.items())[:_MOST_GROUPS]:
         broken = sum(death.interrupted for death in members)
         qualname = target.rpartition(":")[2]
-        yield _head("DIED", f"thread {qualname}, {count(len(members), 'time')}", "GPG110")
+        yield _head("DIED", f"thread {qualname}", f", {count(len(members), 'time')}", "GPG110")
         yield from _field("of", error, "bad")
         yield from _field("by", _made_by(members[0].origin))
         yield from _field("in", f"{_short(members[0].nodeid)}  {members[0].worker}")
@@ -157,20 +173,20 @@ def _death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
             yield from _field(
                 "", f"{count(broken, 'test')} waited for it and {'was' if broken == 1 else 'were'} ended"
             )
+    yield from _more(len(by_cause))
 
 
 def _stall_lines(stalls: Sequence[Stall]) -> Iterator[Line]:
     ended = [stall for stall in stalls if stall.ended]
     for stall in (ended or list(stalls))[:_MOST_GROUPS]:
         word = "ENDED" if stall.ended else "SLOW"
-        yield _head(word, _short(stall.nodeid), "GPG601")
+        yield _head(word, _short(stall.nodeid), "", "GPG601")
         yield from _field(
             "in", f"{stall.phase}  {stall.worker}, no progress for {format_seconds(stall.idle_s)}"
         )
         if stall.stacks:
             yield from _field("stacks", stall.stacks)
-    if len(ended or stalls) > _MOST_GROUPS:
-        yield from _field("", f"and {len(ended or stalls) - _MOST_GROUPS} more, see the report")
+    yield from _more(len(ended or stalls))
 
 
 def summary(report: RunReport) -> str:
@@ -206,6 +222,8 @@ def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
 
 def closing_lines(report: RunReport) -> list[Line]:
     """Return the line that says what was watched, so that silence is never taken for health."""
+    if report.settings["leaks"].value == "off":
+        return [[Piece("gpuguard: leaks=off, so nothing is said about what was left behind", "dim")]]
     probe = report.probes[0]
     known = f", {probe.known} kept by libraries" if probe.known else ""
     text = f"gpuguard: threads watched, {probe.seen} started{known} in {count(len(report.tests), 'test')}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_gpuguard.track.closing import closing_method
 from pytest_gpuguard.track.stacks import Frame, Places, capture, cut
 from pytest_gpuguard.track.threads import keeper_of
+from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
     from pytest_gpuguard.track.scope import Birth, Fixture
@@ -103,7 +104,7 @@ def thread_leak(suspect: ThreadSuspect, places: Places, judged: Judgement) -> di
         "created": trace(created(birth, places)),
         "subject": {
             "kind": "thread",
-            "name": thread.name,
+            "name": sound(thread.name),
             "daemon": thread.daemon,
             "target": birth.what,
             "keeper": type(keeper).__name__ if keeper is not None else None,

@@ -86,6 +86,8 @@ class Scene:
         Names of all fixtures of the running test.
     failed
         Whether a phase of the running test failed: its traceback then keeps objects alive.
+    rerun
+        Whether this run of the test is to be followed by another one.
     progress
         Monotonic seconds of the last start or end of a phase or fixture; ``None`` between tests.
     """
@@ -96,11 +98,13 @@ class Scene:
     owners: list[Owner] = field(default_factory=list)
     closure: frozenset[str] = frozenset()
     failed: bool = False
+    rerun: bool = False
     progress: float | None = None
 
     def begin(self, owner: Owner, closure: frozenset[str], now: float) -> None:
         """A test begins (or begins again, when it is rerun)."""
-        self.owner, self.closure, self.phase, self.failed, self.progress = owner, closure, "setup", False, now
+        self.owner, self.closure, self.phase, self.progress = owner, closure, "setup", now
+        self.failed = self.rerun = False
         self.fixtures.clear()
         self.owners.clear()
 

@@ -116,7 +116,9 @@ class ThreadProbe:
         return uninstall
 
     def record(self, thread: threading.Thread, frame: Any) -> None:
-        """Remember where ``thread`` is started."""
+        """Remember where ``thread`` is started; a second start is refused by Python and is no new birth."""
+        if self.birth_of(thread) is not None:
+            return
         in_main = threading.get_ident() == threading.main_thread().ident
         maker = None if in_main else self.birth_of(threading.current_thread())
         certainty: Certainty = "exact" if in_main else "inferred"
