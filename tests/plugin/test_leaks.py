@@ -1,4 +1,4 @@
-"""Threads that a test leaves behind: found, blamed on the right fixture, never put for the result of the test."""
+"""Threads that a test leaves behind: found, blamed on the right fixture, never put for the test's own result."""
 
 from __future__ import annotations
 
