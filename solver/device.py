@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,6 @@ class Event(Protocol):
         """Block for at most `timeout` seconds; return what :meth:`query` says then."""
 
 
-@runtime_checkable
 class Device(Protocol):
     """Memory, three streams and launches. Everything but the allocations returns before it is done."""
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from solver.device import Event
-    from solver.watcher import Watcher, WritebackTask
+    from solver.tasks import WritebackTask
+    from solver.watcher import Watcher
 
 __all__ = ["DyingWatcher", "Fault", "WritebackWatcher", "make_watcher"]
 

@@ -14,7 +14,7 @@ from solver.arrays import InputArrays, ManagedArray, OutputArrays
 from solver.errors import SolverTimeoutError, WatcherDiedError, WritebackError
 from solver.patience import Patience
 from solver.pool import ChunkBufferPool
-from solver.watcher import WritebackTask
+from solver.tasks import WritebackTask
 
 if TYPE_CHECKING:
     from solver.batch import Batch

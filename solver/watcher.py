@@ -10,54 +10,20 @@ import threading
 import traceback
 import weakref
 from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
 from solver.errors import SolverClosedError, SolverTimeoutError, WatcherDiedError, WritebackError
 from solver.patience import SLICE, Patience
+from solver.tasks import Inbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from concurrent.futures import Future
 
-    from solver.arrays import Loan
-    from solver.device import Event
+    from solver.tasks import WritebackTask
 
-__all__ = ["Watcher", "WritebackTask", "WritebackWatcher"]
+__all__ = ["Watcher", "WritebackWatcher"]
 
 _NUMBERS = itertools.count(1)
-
-
-class WritebackTask:
-    """Buffers to give back once an event has come, and what to copy from them before.
-
-    Parameters
-    ----------
-    label
-        What it is, such as ``"download of chunk 3"``.
-    event
-        When the buffers' contents are there, or no longer needed.
-    loan
-        The buffers.
-    copy
-        Called with the loan after the event; ``None`` when there is nothing to keep.
-    """
-
-    def __init__(
-        self, label: str, event: Event, loan: Loan, copy: Callable[[Loan], None] | None = None
-    ) -> None:
-        self.label = label
-        self.event = event
-        self.loan = loan
-        self.future: Future[None] = Future()
-        self._copy = copy
-
-    def finish(self) -> None:
-        """Copy and give the buffers back, whatever the copying does."""
-        try:
-            if self._copy is not None:
-                self._copy(self.loan)
-        finally:
-            self.loan.release()
 
 
 class Watcher(Protocol):
@@ -82,64 +48,11 @@ class Watcher(Protocol):
         """Return a line or more for people."""
 
 
-class _Inbox:
-    """What the thread and its watcher share. It knows neither, so the thread keeps no watcher alive."""
-
-    def __init__(self) -> None:
-        # A condition's own lock is re-entrant: abandon() may be called by the garbage collector while this
-        # very thread is inside one of these blocks.
-        self.changed = threading.Condition()
-        self.queued: deque[WritebackTask] = deque()
-        self.unfinished = 0
-        self.finished = 0
-        self.failures: list[tuple[str, BaseException]] = []
-        self.current = ""
-        self.closing = False
-        self.abandoned = False
-
-    def put(self, task: WritebackTask) -> None:
-        with self.changed:
-            self.queued.append(task)
-            self.unfinished += 1
-            self.changed.notify_all()
-
-    def take(self) -> WritebackTask | None:
-        """Wait for the next task in order of submission; ``None`` when there will be none."""
-        with self.changed:
-            while not self.queued:
-                if self.closing or self.abandoned:
-                    return None
-                # Without a limit: a thread with nothing to do is woken by put, close or the finaliser.
-                self.changed.wait()
-            task = self.queued.popleft()
-            self.current = f"{task.label} ({task.event!r})"
-            return task
-
-    def done(self, label: str, error: BaseException | None) -> None:
-        with self.changed:
-            self.unfinished -= 1
-            self.finished += 1
-            self.current = ""
-            if error is not None:
-                self.failures.append((label, error))
-            self.changed.notify_all()
-
-    def close(self) -> None:
-        with self.changed:
-            self.closing = True
-            self.changed.notify_all()
-
-    def abandon(self) -> None:
-        with self.changed:
-            self.abandoned = True
-            self.changed.notify_all()
-
-
 class _Abandoned(Exception):  # noqa: N818 - not an error, only the way out
     """Nobody waits for the tasks any more."""
 
 
-def _perform(task: WritebackTask, inbox: _Inbox) -> BaseException | None:
+def _perform(task: WritebackTask, inbox: Inbox) -> BaseException | None:
     try:
         try:
             while not task.event.wait(SLICE):
@@ -154,7 +67,7 @@ def _perform(task: WritebackTask, inbox: _Inbox) -> BaseException | None:
     return None
 
 
-def _serve_one(inbox: _Inbox) -> bool:
+def _serve_one(inbox: Inbox) -> bool:
     """Do one task. A function of its own, so that its locals keep no buffers while the thread waits."""
     task = inbox.take()
     if task is None:
@@ -170,7 +83,7 @@ def _serve_one(inbox: _Inbox) -> bool:
     return True
 
 
-def _serve(inbox: _Inbox) -> None:
+def _serve(inbox: Inbox) -> None:
     while _serve_one(inbox):
         pass
 
@@ -190,7 +103,7 @@ class WritebackWatcher:
     """
 
     def __init__(self, name: str = "batch", patience: float = 60.0) -> None:
-        self._inbox = _Inbox()
+        self._inbox = Inbox()
         self._patience = patience
         self._name = f"writeback-{next(_NUMBERS)} ({name})"
         self._thread: threading.Thread | None = None

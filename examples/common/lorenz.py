@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba.cuda  # noqa: F401 - takes a second, which the first test should not pay
 import numpy as np
 
 from solver import BatchSolver, Problem, Solution

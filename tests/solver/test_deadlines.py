@@ -27,14 +27,7 @@ from tests.solver.problems import (
     decay_solver,
     eventually,
     solve_decay,
-    writeback_threads,
 )
-
-
-@pytest.fixture(autouse=True)
-def no_thread_stays_behind():
-    yield
-    assert eventually(lambda: not writeback_threads()), writeback_threads()
 
 
 def test_an_event_that_never_comes_ends_in_an_error_that_says_what_is_where():

@@ -21,12 +21,6 @@ from tests.solver.problems import (
 )
 
 
-@pytest.fixture(autouse=True)
-def no_thread_stays_behind():
-    yield
-    assert eventually(lambda: not writeback_threads()), writeback_threads()
-
-
 def test_close_may_be_called_twice_and_ends_everything():
     solver = decay_solver()
     solve_decay(solver)

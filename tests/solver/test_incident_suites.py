@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from tests.solver.problems import eventually
 
 ROOT = Path(__file__).parents[2]
 # A test that stands still for 3 s shows its stacks and ends the run.
@@ -42,6 +45,15 @@ def run(suite: str, *options: str, seconds: float = 90.0) -> tuple[int | None, s
     return process.returncode, output
 
 
+def grows(lines: list[str], seconds: float) -> bool:
+    seen = len(lines)
+    return eventually(lambda: len(lines) > seen, seconds)
+
+
+def passed(lines: list[str]) -> int:
+    return sum(" PASSED " in line for line in lines)
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["serial", "n2"])
 def test_the_fixed_suite_passes(workers):
     code, output = run("incident_fixed", *workers)
@@ -57,9 +69,20 @@ def test_the_fourth_use_of_the_leaking_fixture_waits_for_pinned_memory_for_ever(
 
 
 def test_two_workers_wait_for_each_others_pinned_memory_for_ever():
-    code, output = run("incident", "-v", "-n", "2", seconds=8.0)
-    assert code is None
-    assert 2 < output.count("PASSED") < 21
+    process = start("incident", "-v", "-n", "2")
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
+    reader.start()
+    try:
+        assert eventually(lambda: passed(lines) > 2, 60.0), lines
+        while grows(lines, 4.0):
+            pass
+        assert process.poll() is None
+        assert passed(lines) < 21
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10.0)
+        reader.join(10.0)
 
 
 def test_the_suite_ends_when_each_leaked_watcher_is_stopped_after_its_test():

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from solver import Chunks
 from solver.pipeline import BatchKernel
 from solver.virtual import Latency, VirtualDevice, VirtualEvent
-from tests.solver.problems import FakeClock, decay_solver, eventually, solve_decay, writeback_threads
+from tests.solver.problems import FakeClock, decay_solver, solve_decay
 
 SLOW = Latency(upload=2e-3, run=2e-3, download=2e-3)
-
-
-@pytest.fixture(autouse=True)
-def no_thread_stays_behind():
-    yield
-    assert eventually(lambda: not writeback_threads()), writeback_threads()
 
 
 def test_a_watcher_that_does_not_wait_for_the_event_gets_poison(monkeypatch):
