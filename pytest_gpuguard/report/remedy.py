@@ -11,11 +11,9 @@ __all__ = ["remedy"]
 
 
 def _call(closing: str | None) -> str:
-    return (
-        "a `with` around the yield"
-        if closing == "__exit__"
-        else f"its `{closing or 'close'}()` after the yield"
-    )
+    if closing == "__exit__":
+        return "put a `with` around the yield"
+    return f"call its `{closing or 'close'}()` after the yield"
 
 
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
@@ -29,7 +27,7 @@ def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "
             f"write `yield` for `return`, and {_call(closing)}"
         )
-    return f"fixture `{fixture.name}` yields a {made} but the thread lives on: is {_call(closing)} there?"
+    return f"fixture `{fixture.name}` yields a {made} but the thread lives on: {_call(closing)}"
 
 
 def remedy(leak: Leak) -> str:

@@ -1,4 +1,4 @@
-"""Threads that a test leaves behind: found, blamed on the right fixture, never put for the test's own result."""
+"""Threads that a test leaves behind: found, blamed on the right fixture, never put for its own result."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_report_names_fixture_line_and_remedy_and_changes_no_result(run):
     block = "\n".join(inner.section)
     assert "suspect   test_it.py:7  started" in block
     assert "owner     fixture `leaky` (function)  test_it.py:9" in block
-    assert "write `yield` for `return`, then `watcher.close()`" in re.sub(r"\s+", " ", block)
+    assert "write `yield` for `return`, and call its `close()` after the yield" in re.sub(r"\s+", " ", block)
     assert "WatcherThread" not in block
     probe = inner.report.probes[0]
     assert (probe.kind, probe.known) == ("thread", 1 + 2)  # asyncio's executor, pytest-timeout's own timers
