@@ -4,13 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check wheel clean
+.PHONY: demo test soak check wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 tests
+	$(BIN)/python -m pytest -n 2 -m "not soak" tests
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak tests
 
 check: $(READY)
 	$(BIN)/ruff check .
