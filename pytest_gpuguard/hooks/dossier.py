@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.track.scope import Scene
     from pytest_gpuguard.track.stacks import Places
-    from pytest_gpuguard.track.threads import ThreadProbe
+    from pytest_gpuguard.track.tracker import Tracker
 
 __all__ = ["Dossier"]
 
@@ -32,18 +32,18 @@ class Dossier:
     ----------
     folder
         The run's folder; without it there is no file and no word of the others.
-    worker, scene, probe, places
-        Who we are, what is running, what threads there are, how files are shown.
+    worker, scene, tracker, places
+        Who we are, what is running, what is left, how files are shown.
     """
 
     def __init__(
-        self, folder: RunFolder | None, worker: str, scene: Scene, probe: ThreadProbe, places: Places
+        self, folder: RunFolder | None, worker: str, scene: Scene, tracker: Tracker, places: Places
     ) -> None:
-        self._folder, self._worker, self._scene, self._probe, self._places = (
+        self._folder, self._worker, self._scene, self._tracker, self._places = (
             folder,
             worker,
             scene,
-            probe,
+            tracker,
             places,
         )
         self._answered = folder.requested_at() if folder else 0
@@ -97,14 +97,12 @@ class Dossier:
 
     def _left(self) -> list[str]:
         found = []
-        for suspect in self._probe.abandoned():
+        for suspect in self._tracker.abandoned():
             fixture = origin(suspect.birth, self._places)["fixture"]
             line = created(suspect.birth, self._places)[0]
             by = f"fixture `{fixture['name']}` of " if fixture else ""
-            what = suspect.birth.what.rpartition(":")[2]
-            found.append(
-                f"thread {what}, by {by}{suspect.birth.test.rpartition('::')[2]}, {line.file}:{line.line}"
-            )
+            test = suspect.birth.test.rpartition("::")[2]
+            found.append(f"{suspect.title}, by {by}{test}, {line.file}:{line.line}")
         return found
 
     def _text(self, stall: Stall, own: dict[str, Any], others: list[dict[str, Any]]) -> str:

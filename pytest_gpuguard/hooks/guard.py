@@ -15,14 +15,13 @@ import pytest
 from pytest_gpuguard.hooks.dossier import Dossier
 from pytest_gpuguard.track.deaths import Death, DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
-from pytest_gpuguard.track.leak import Judgement, origin, thread_leak
+from pytest_gpuguard.track.leak import origin
 from pytest_gpuguard.track.monitor import Monitor
-from pytest_gpuguard.track.reap import reap_thread
 from pytest_gpuguard.track.scope import Fixture, Owner, Scene
-from pytest_gpuguard.track.settle import settle
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.stall import StallWatch
-from pytest_gpuguard.track.threads import ThreadProbe, known_reason
+from pytest_gpuguard.track.threads import ThreadProbe
+from pytest_gpuguard.track.tracker import Tracker
 from pytest_gpuguard.track.words import said, sound
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.track.stall import Stall
-    from pytest_gpuguard.track.threads import ThreadSuspect
 
 __all__ = ["Guard", "TestEnded"]
 
@@ -96,19 +94,25 @@ class Guard:
         self, config: pytest.Config, settings: Settings, folder: RunFolder | None, worker: str, started: float
     ) -> None:
         self._settings, self._worker, self._started = settings, worker, started
-        self._serial = self._known = 0
         self._late: list[dict[str, Any]] = []
         self._own: list[dict[str, Any]] = []
         self._places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
-        self._forced = False
         self.scene = Scene()
-        self.probe = ThreadProbe(self.scene)
+        self.threads = ThreadProbe(self.scene)
         self.interrupter = Interrupter(self.scene)
-        self.dossier = Dossier(folder, worker, self.scene, self.probe, self._places)
+        self.tracker = Tracker(
+            [self.threads],
+            self._places,
+            worker=worker,
+            started=started,
+            settle_for=settings.settle,
+            reap=settings.reap,
+        )
+        self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places)
         self.deaths = DeathWatch(
             self.scene,
-            self.probe,
+            self.threads,
             self.interrupter,
             patience=settings.settle,
             breaks=settings.thread_death == "fail",
@@ -129,7 +133,7 @@ class Guard:
 
     def install(self, config: pytest.Config) -> None:
         """Put every wrapper in place; each is taken out again when the configuration ends."""
-        for part in (self.probe, self.interrupter, self.deaths):
+        for part in (self.tracker, self.interrupter, self.deaths):
             config.add_cleanup(part.install())
         config.add_cleanup(self.monitor.stop)
 
@@ -216,7 +220,8 @@ class Guard:
         owner = self._owners.pop(fixturedef, None)
         if owner is not None:
             # Its things may have been born long ago: no counter will have moved.
-            owner.ended = self._forced = True
+            owner.ended = True
+            self.tracker.force()
 
     # Verdicts.
 
@@ -255,8 +260,7 @@ class Guard:
 
     def _attach(self, report: pytest.TestReport, payload: dict[str, Any]) -> None:
         filled: dict[str, Any] = {name: entries for name, entries in payload.items() if entries}
-        counts = {"seen": self.probe.started, "known": self._known}
-        setattr(report, ATTRIBUTE, filled | {"counts": counts, "worker": self._worker, "pid": os.getpid()})
+        setattr(report, ATTRIBUTE, filled | {"counts": self.tracker.counts(), "pid": os.getpid()})
 
     def _fail(self, report: pytest.TestReport, leaks: list[dict[str, Any]]) -> None:
         from pytest_gpuguard.report.build import group_payload
@@ -270,33 +274,7 @@ class Guard:
             report.longrepr = f"left behind by {report.nodeid}\n\n{text}"
 
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
-        """Return the records of what outlived its scope and was not reported before."""
-        if self._settings.leaks == "off" or not (self._forced or self.probe.moved()):
-            return []
-        suspects, waited = settle(self._suspects, self._settings.settle)
-        self._forced = False
-        self.probe.looked()
-        return [self._record(suspect, waited, verified=verified) for suspect in suspects]
-
-    def _suspects(self) -> list[ThreadSuspect]:
-        found = []
-        for suspect in self.probe.suspects():
-            if known_reason(suspect):
-                self._known += 1
-                suspect.birth.reported = True
-            else:
-                found.append(suspect)
-        return found
-
-    def _record(self, suspect: ThreadSuspect, waited: float, *, verified: bool) -> dict[str, Any]:
-        suspect.birth.reported = True
-        self._serial += 1
-        now = time.monotonic() - self._started
-        judged = Judgement(self._serial, self._worker, os.getpid(), now, self._started, waited, verified)
-        leak = thread_leak(suspect, self._places, judged)
-        if self._settings.reap:
-            leak["reaped"] = reap_thread(suspect.thread, max(self._settings.settle, 1.0))
-        return leak
+        return self.tracker.judge(verified=verified) if self._settings.leaks != "off" else []
 
     def _death(self, death: Death) -> dict[str, Any]:
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,7 +43,7 @@ class Gathered:
         self.stalls: list[Stall] = []
         self.workers: dict[str, Worker] = {}
         self.tests: dict[tuple[str, str], TestSpan] = {}
-        self.seen: dict[str, dict[str, int]] = defaultdict(lambda: {"seen": 0, "known": 0})
+        self.counts: dict[str, Mapping[str, Mapping[str, int]]] = {}
 
     def add(self, payload: Payload) -> list[Leak]:
         """Take one payload; return its leaks."""
@@ -53,9 +53,9 @@ class Gathered:
         self.stalls += msgspec.convert(payload.get("stalls", []), list[Stall])
         return leaks
 
-    def add_counts(self, worker: str, counts: Mapping[str, int]) -> None:
-        """Take the running totals of one process; later totals replace earlier ones."""
-        self.seen[worker].update(counts)
+    def add_counts(self, worker: str, counts: Mapping[str, Mapping[str, int]]) -> None:
+        """Take the running totals of one process by kind; later totals replace earlier ones."""
+        self.counts[worker] = counts
 
     def add_phase(self, nodeid: str, worker: str, start: float, stop: float, outcome: str) -> TestSpan:
         """Take the end of one phase of a test; the worst outcome of its phases counts."""
@@ -66,35 +66,31 @@ class Gathered:
         return span
 
     def probes(self) -> list[Probe]:
-        """Return what was watched over all processes."""
-        totals = {
-            name: sum(counts.get(name, 0) for counts in self.seen.values()) for name in ("seen", "known")
-        }
-        return [Probe("thread", totals["seen"], totals["known"])]
-
-
-def title(leak: Leak) -> str:
-    """Return one line for a leak, without anything that changes from run to run."""
-    target, keeper = leak.subject.target.rpartition(":")[2], leak.subject.keeper
-    return f"thread {target}" + (f" of {keeper}" if keeper and keeper not in target.split(".") else "")
+        """Return what was watched over all processes, by kind."""
+        totals: dict[str, Counter[str]] = defaultdict(Counter)
+        for counts in self.counts.values():
+            for kind, numbers in counts.items():
+                totals[kind].update(numbers)
+        return [Probe(kind, numbers["seen"], numbers["known"]) for kind, numbers in totals.items()]
 
 
 def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
     """Return the leaks by defect, most frequent first, then by fingerprint."""
     found: dict[str, list[Leak]] = defaultdict(list)
     for leak in leaks:
-        found[fingerprint(leak.kind, leak.created, leak.subject.target)].append(leak)
+        found[fingerprint(leak.kind, leak.created, leak.what)].append(leak)
     groups = [
         LeakGroup(
             fingerprint=print_,
             kind=members[0].kind,
             code=members[0].code,
             status="new",
-            title=title(members[0]),
+            title=members[0].title,
             suspect=suspect_of(members[0].created),
             totals=Totals(
                 len(members),
                 len({leak.origin.nodeid for leak in members}),
+                sum(leak.nbytes for leak in members),
                 sum((leak.reaped or "").startswith("stopped") for leak in members),
             ),
             leaks=members,

@@ -40,7 +40,7 @@ def fingerprint(kind: str, created: Sequence[Frame], subject: str) -> str:
     created
         Frames from the fixture or test inwards.
     subject
-        What tells two things of one place apart: the thread's target.
+        What tells two things of one place apart, such as the thread's target.
     """
     suspect = suspect_of(created)
     parts = [_RECIPE, kind, subject]

@@ -63,22 +63,23 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class ThreadSubject(msgspec.Struct, frozen=True, tag_field="kind", tag="thread"):
-    """A thread; ``keeper`` is the class of the object it works for, ``now`` its stack when it was judged."""
+    """A thread; ``now`` is its stack when it was judged."""
 
     name: str
     daemon: bool
     target: str
-    keeper: str | None
-    closing: str | None
     now: list[Frame]
 
 
 class Leak(msgspec.Struct, frozen=True):
-    """One thing that outlived its scope."""
+    """One thing that outlived its scope; ``keeper`` is the class that could close it, by ``closing``."""
 
     id: str
     kind: str
     code: str
+    title: str
+    what: str
+    nbytes: int
     worker: str
     pid: int
     origin: Origin
@@ -88,6 +89,8 @@ class Leak(msgspec.Struct, frozen=True):
     found_at: float
     settled_for_s: float
     verified: bool
+    keeper: str | None
+    closing: str | None
     created: list[Frame]
     subject: ThreadSubject
     reaped: str | None = None
@@ -98,6 +101,7 @@ class Totals(msgspec.Struct, frozen=True):
 
     occurrences: int
     tests: int
+    nbytes: int
     reaped: int
 
 

@@ -16,28 +16,34 @@ def _call(closing: str | None) -> str:
     return f"call its `{closing or 'close'}()` after the yield"
 
 
+_ENDS = {"thread": "tell it to stop and join it"}
+
+
+def _closes(leak: Leak) -> str:
+    if leak.keeper and leak.closing == "__exit__":
+        return f"use the {leak.keeper} in a `with` statement"
+    if leak.keeper and leak.closing:
+        return f"call {leak.keeper}.{leak.closing}()"
+    return _ENDS.get(leak.kind, "free it")
+
+
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     made, closing = fixture.made, fixture.closing
     if made is None:
-        subject = leak.subject
-        owner = f"{subject.keeper}.{subject.closing}()" if subject.keeper and subject.closing else "its stop"
-        return f"fixture `{fixture.name}` starts the thread and nobody ends it: call {owner} after a yield"
+        return f"fixture `{fixture.name}` makes it and nobody ends it: {_closes(leak)} after a `yield`"
     if not fixture.yields:
         return (
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "
             f"write `yield` for `return`, and {_call(closing)}"
         )
-    return f"fixture `{fixture.name}` yields a {made} but the thread lives on: {_call(closing)}"
+    return f"fixture `{fixture.name}` yields a {made} but the {leak.kind} lives on: {_call(closing)}"
 
 
 def remedy(leak: Leak) -> str:
-    """Return what to do about a leaked thread, in one sentence."""
-    fixture, subject = leak.origin.fixture, leak.subject
+    """Return what to do about a leak, in one sentence."""
+    fixture = leak.origin.fixture
     if fixture is not None:
         return _of_fixture(fixture, leak)
-    if subject.keeper and subject.closing == "__exit__":
-        return f"use the {subject.keeper} in a `with` statement"
-    if subject.keeper and subject.closing:
-        call = f"{subject.keeper}.{subject.closing}()"
-        return f"call {call} in a `finally`, or hand it out from a fixture that closes it"
-    return "tell the thread to stop and join it in a `finally`"
+    if leak.keeper and leak.closing and leak.closing != "__exit__":
+        return f"{_closes(leak)} in a `finally`, or hand it out from a fixture that closes it"
+    return _closes(leak) if leak.closing else f"{_closes(leak)} in a `finally`"

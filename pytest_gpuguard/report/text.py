@@ -137,8 +137,8 @@ def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
     yield from _field("owner", _owner(leak))
     yield from _left_by(group.leaks, everything=verbosity > 1)
     yield from _stack(leak.created, marked)
-    if leak.subject.now and verbosity > 0:
-        inner = leak.subject.now[-1]
+    if verbosity > 0 and (now := getattr(leak.subject, "now", None)):
+        inner = now[-1]
         yield from _field("now", f"{inner.file}:{inner.line}  {inner.function}")
     if not leak.verified:
         yield from _field("note", "its test failed: the traceback may be what keeps it alive")
@@ -224,9 +224,10 @@ def closing_lines(report: RunReport) -> list[Line]:
     """Return the line that says what was watched, so that silence is never taken for health."""
     if report.settings["leaks"].value == "off":
         return [[Piece("gpuguard: leaks=off, so nothing is said about what was left behind", "dim")]]
-    probe = report.probes[0]
-    known = f", {probe.known} kept by libraries" if probe.known else ""
-    text = f"gpuguard: threads watched, {probe.seen} started{known} in {count(len(report.tests), 'test')}"
+    seen = ", ".join(count(probe.seen, probe.kind) for probe in report.probes) or "nothing"
+    known = sum(probe.known for probe in report.probes)
+    kept = f" ({known} kept by libraries)" if known else ""
+    text = f"gpuguard: {seen} seen{kept} in {count(len(report.tests), 'test')}"
     return [
         [Piece(text if report.groups else f"{text}, nothing left behind", "dim" if report.groups else "good")]
     ]

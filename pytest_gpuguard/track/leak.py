@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.closing import closing_method
-from pytest_gpuguard.track.stacks import Frame, Places, capture, cut
-from pytest_gpuguard.track.threads import keeper_of
+from pytest_gpuguard.track.stacks import Frame, Places, cut
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
+    from pytest_gpuguard.track.probe import Suspect
     from pytest_gpuguard.track.scope import Birth, Fixture
-    from pytest_gpuguard.track.threads import ThreadSuspect
+    from pytest_gpuguard.track.tracker import Judgement
 
-__all__ = ["Judgement", "origin", "thread_leak", "trace"]
-
-
-class Judgement(NamedTuple):
-    """When and how a suspect was judged.
-
-    Attributes
-    ----------
-    serial
-        Number of the leak in its process.
-    worker, pid
-        The process.
-    now
-        Seconds since the run's start.
-    started
-        The run's start in monotonic seconds.
-    settled_for
-        Seconds given to the suspect to go.
-    verified
-        False when a failing test's traceback may be what keeps it alive.
-    """
-
-    serial: int
-    worker: str
-    pid: int
-    now: float
-    started: float
-    settled_for: float
-    verified: bool
+__all__ = ["created", "origin", "record", "trace"]
 
 
 def trace(frames: list[Frame]) -> list[dict[str, Any]]:
@@ -83,15 +54,16 @@ def created(birth: Birth, places: Places) -> list[Frame]:
     return cut(places.read(birth.stack, fixtures, birth.owner.code))
 
 
-def thread_leak(suspect: ThreadSuspect, places: Places, judged: Judgement) -> dict[str, Any]:
-    """Return the record of a leaked thread."""
-    thread, birth = suspect.thread, suspect.birth
-    keeper = keeper_of(thread)
-    running = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the documented way
+def record(suspect: Suspect, places: Places, judged: Judgement) -> dict[str, Any]:
+    """Return the record of a leak as plain values."""
+    birth, closer = suspect.birth, suspect.closer
     return {
-        "id": f"{judged.worker}-{judged.serial}",
-        "kind": "thread",
-        "code": "GPG101",
+        "id": judged.id,
+        "kind": suspect.kind,
+        "code": suspect.code,
+        "title": sound(suspect.title),
+        "what": sound(suspect.what),
+        "nbytes": suspect.nbytes,
         "worker": judged.worker,
         "pid": judged.pid,
         "origin": origin(birth, places),
@@ -101,15 +73,9 @@ def thread_leak(suspect: ThreadSuspect, places: Places, judged: Judgement) -> di
         "found_at": judged.now,
         "settled_for_s": judged.settled_for,
         "verified": judged.verified,
+        "keeper": closer.keeper,
+        "closing": closer.method,
         "created": trace(created(birth, places)),
-        "subject": {
-            "kind": "thread",
-            "name": sound(thread.name),
-            "daemon": thread.daemon,
-            "target": birth.what,
-            "keeper": type(keeper).__name__ if keeper is not None else None,
-            "closing": closing_method(type(keeper)) if keeper is not None else None,
-            "now": trace(places.read(capture(running))),
-        },
+        "subject": {"kind": suspect.kind} | suspect.subject(places),
         "reaped": None,
     }

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.track.closing import closing_method
-from pytest_gpuguard.track.threads import keeper_of
+from pytest_gpuguard.track.keepers import keeper_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,15 @@ ends. So a thread of a session fixture is not blamed on the first test that uses
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pytest_gpuguard.track.closing import closing_method
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType
 
     from pytest_gpuguard.track.stacks import RawStack
@@ -90,6 +93,8 @@ class Scene:
         Whether this run of the test is to be followed by another one.
     progress
         Monotonic seconds of the last start or end of a phase or fixture; ``None`` between tests.
+    makers
+        Each finds the birth of the calling thread, if it knows it.
     """
 
     owner: Owner | None = None
@@ -100,6 +105,7 @@ class Scene:
     failed: bool = False
     rerun: bool = False
     progress: float | None = None
+    makers: list[Callable[[], Birth | None]] = field(default_factory=list)
 
     def begin(self, owner: Owner, closure: frozenset[str], now: float) -> None:
         """A test begins (or begins again, when it is rerun)."""
@@ -139,26 +145,24 @@ class Scene:
         """Return the owner of what is made now."""
         return self.owners[-1] if self.owners else self.owner or BEFORE
 
-    def birth(
-        self, what: str, maker: Birth | None, certainty: Certainty, stack: RawStack, now: float
-    ) -> Birth:
-        """Return the record of a thing made now.
+    def born(self, what: str, stack: RawStack) -> Birth:
+        """Return the record of a thing made now, by the calling thread.
 
         Parameters
         ----------
         what
             What the thing does, as ``module:qualname``.
-        maker
-            The birth of the thread that makes it, unless that is the main thread or not known.
-        certainty
-            What the record is worth when ``maker`` is None.
         stack
             The makers, innermost first.
-        now
-            Monotonic seconds.
         """
+        now, in_main = time.monotonic(), threading.get_ident() == threading.main_thread().ident
+        maker = None if in_main else next(filter(None, (find() for find in self.makers)), None)
         if maker is not None:
             return Birth(what, maker.owner, maker.test, maker.phase, maker.fixture, "inherited", stack, now)
+        return self.found(what, stack, "exact" if in_main else "inferred", now)
+
+    def found(self, what: str, stack: RawStack, certainty: Certainty, now: float) -> Birth:
+        """Return the record of a thing that is put down to what is in force."""
         fixture = self.fixtures[-1] if self.fixtures else None
         test = self.owner.node if self.owner else ""
         return Birth(what, self.owner_in_force(), test, self.phase, fixture, certainty, stack, now)

@@ -27,6 +27,7 @@ def settle(
     suspects: Callable[[], Sequence[T]],
     limit: float,
     *,
+    patient: Callable[[T], bool] = lambda _: True,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
     collect: Callable[[], object] = gc.collect,
@@ -39,6 +40,8 @@ def settle(
         Looks anew; called again and again until it finds nothing.
     limit
         Longest time a suspect may take to go, in seconds.
+    patient
+        Tells whether a suspect may go by itself; after a collection the others are not waited for.
     clock, sleep, collect
         The outside world.
     """
@@ -53,4 +56,6 @@ def settle(
             collect()
             collected = True
         left = suspects()
+        if collected and not any(map(patient, left)):
+            break
     return left, clock() - begun

@@ -11,21 +11,25 @@ import functools
 import itertools
 import sys
 import threading
-import time
-import types
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.keepers import keeper_of, target_name
+from pytest_gpuguard.track.leak import trace
+from pytest_gpuguard.track.probe import Closer, Suspect
+from pytest_gpuguard.track.reap import reap_thread
 from pytest_gpuguard.track.stacks import capture
+from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
-    from pytest_gpuguard.track.scope import Birth, Certainty, Scene
-    from pytest_gpuguard.track.stacks import RawStack
+    from pytest_gpuguard.track.scope import Birth, Scene
+    from pytest_gpuguard.track.stacks import Places, RawStack
 
-__all__ = ["KNOWN", "ThreadProbe", "ThreadSuspect", "keeper_of", "known_reason"]
+__all__ = ["KNOWN", "ThreadProbe", "ThreadSuspect"]
 
 #: Threads that a library keeps for good, by what they run. Counted, never hidden.
 KNOWN: dict[str, str] = {
@@ -37,45 +41,40 @@ KNOWN: dict[str, str] = {
 _SERIAL = itertools.count()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ThreadSuspect:
+@dataclass(frozen=True, eq=False)
+class ThreadSuspect(Suspect):
     """A live thread whose owner has ended."""
 
     thread: threading.Thread
     birth: Birth
+    kind = "thread"
+    code = "GPG101"
 
+    @property
+    def what(self) -> str:
+        return self.birth.what
 
-def _target_of(thread: threading.Thread) -> Callable[..., object]:
-    """Return what the thread runs: its target, or the ``run`` of its class."""
-    target = thread.function if isinstance(thread, threading.Timer) else getattr(thread, "_target", None)
-    return target if callable(target) else type(thread).run
+    @property
+    def title(self) -> str:
+        name, keeper = self.what.rpartition(":")[2], self.closer.keeper
+        return f"thread {name}" + (f" of {keeper}" if keeper and keeper not in name.split(".") else "")
 
+    @property
+    def closer(self) -> Closer:
+        keeper = keeper_of(self.thread)
+        return Closer(type(keeper).__name__, closing_method(type(keeper))) if keeper is not None else Closer()
 
-def _target_name(thread: threading.Thread) -> str:
-    """Return ``module:qualname`` of what the thread runs; never its name, which often carries a counter."""
-    target = _target_of(thread)
-    while isinstance(target, functools.partial):
-        target = target.func
-    return (
-        f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__qualname__)}"
-    )
+    def subject(self, places: Places) -> dict[str, Any]:
+        running = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - the documented way
+        return {
+            "name": sound(self.thread.name),
+            "daemon": self.thread.daemon,
+            "target": self.what,
+            "now": trace(places.read(capture(running))),
+        }
 
-
-def keeper_of(thread: threading.Thread) -> object | None:
-    """Return the object that the thread works for, where it can be told, else None.
-
-    That is the object whose method it runs, itself when its class has a ``run`` of its own, or the first
-    argument behind a weak reference. :mod:`threading` has no public way to it.
-    """
-    bound = getattr(_target_of(thread), "__self__", None)
-    if bound is not None and not isinstance(bound, types.ModuleType | type):
-        return bound  # type: ignore[no-any-return]
-    if type(thread).run is not threading.Thread.run:
-        return thread
-    for argument in getattr(thread, "_args", ()):
-        if isinstance(argument, weakref.ref) and (alive := argument()) is not None:
-            return alive  # type: ignore[no-any-return]
-    return None
+    def reap(self, timeout: float) -> str:
+        return reap_thread(self.thread, timeout)
 
 
 def _is_simulated(thread: threading.Thread) -> bool:
@@ -87,13 +86,16 @@ def _is_simulated(thread: threading.Thread) -> bool:
 class ThreadProbe:
     """Sees every thread started through :class:`threading.Thread` while it is installed."""
 
+    kinds = frozenset({"thread"})
+    unable = None
+
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         # Guards can be nested (a suite that runs pytest in its own process): each has its own records.
         self._record = f"_gpuguard_birth_{next(_SERIAL)}"
         self._counter = itertools.count(1)
-        self._looked_at = 0
-        self.started = 0
+        self._looked_at = self._started = 0
+        scene.makers.append(lambda: self.birth_of(threading.current_thread()))
 
     def install(self) -> Callable[[], None]:
         """Wrap ``Thread.start``; return how to undo it."""
@@ -115,54 +117,51 @@ class ThreadProbe:
 
         return uninstall
 
-    def record(self, thread: threading.Thread, frame: Any) -> None:
+    def record(self, thread: threading.Thread, frame: FrameType) -> None:
         """Remember where ``thread`` is started; a second start is refused by Python and is no new birth."""
-        if self.birth_of(thread) is not None:
-            return
-        in_main = threading.get_ident() == threading.main_thread().ident
-        maker = None if in_main else self.birth_of(threading.current_thread())
-        certainty: Certainty = "exact" if in_main else "inferred"
-        birth = self._scene.birth(_target_name(thread), maker, certainty, capture(frame), time.monotonic())
-        setattr(thread, self._record, birth)
-        self.started = next(self._counter)
+        if self.birth_of(thread) is None:
+            setattr(thread, self._record, self._scene.born(target_name(thread), capture(frame)))
+            self._started = next(self._counter)
 
     def birth_of(self, thread: threading.Thread) -> Birth | None:
         """Return the record of ``thread``, or None when it was started before we looked."""
         return getattr(thread, self._record, None)
 
     def moved(self) -> bool:
-        """Return whether anything can have changed since the last look: the cheap question of every test."""
-        return self.started != self._looked_at
+        """Return whether a thread was started since the last look."""
+        return self._started != self._looked_at
+
+    def sweep(self) -> None:
+        """Do nothing: every thread was seen being started."""
 
     def looked(self) -> None:
         """Note that the suspects of now have been looked at."""
-        self._looked_at = self.started
+        self._looked_at = self._started
 
     def suspects(self) -> list[ThreadSuspect]:
         """Return the live threads whose owner has ended and that were not reported before."""
-        return [
-            ThreadSuspect(thread, birth)
-            for thread, birth in self._living()
-            if birth.owner.ended and not birth.reported
-        ]
+        return [entry for entry in self._living() if entry.birth.owner.ended and not entry.birth.reported]
 
     def abandoned(self) -> list[ThreadSuspect]:
         """Return the live threads that were reported before: they are still holding what they hold."""
-        return [ThreadSuspect(thread, birth) for thread, birth in self._living() if birth.reported]
+        return [entry for entry in self._living() if entry.birth.reported]
 
-    def _living(self) -> Iterator[tuple[threading.Thread, Birth]]:
+    def known(self, suspect: Suspect) -> str | None:
+        """Return why a library keeps this thread for good, or None when nobody is known to."""
+        name = suspect.birth.what
+        if name == "concurrent.futures.thread:_worker" and _made_by_asyncio(suspect.birth.stack):
+            name += "@asyncio"
+        return KNOWN.get(name)
+
+    def seen(self) -> dict[str, int]:
+        """Return how many threads were started."""
+        return {"thread": self._started}
+
+    def _living(self) -> Iterator[ThreadSuspect]:
         for thread in threading.enumerate():
             birth = self.birth_of(thread)
             if birth is not None and thread.is_alive():
-                yield thread, birth
-
-
-def known_reason(suspect: ThreadSuspect) -> str | None:
-    """Return why a library keeps this thread for good, or None when nobody is known to."""
-    name = suspect.birth.what
-    if name == "concurrent.futures.thread:_worker" and _made_by_asyncio(suspect.birth.stack):
-        name += "@asyncio"
-    return KNOWN.get(name)
+                yield ThreadSuspect(thread, birth)
 
 
 def _made_by_asyncio(stack: RawStack) -> bool:

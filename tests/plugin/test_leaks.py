@@ -338,7 +338,7 @@ def test_a_clean_run_says_one_line_and_what_was_watched(run):
     assert inner.section == []
     header, closing = [line for line in inner.out.splitlines() if line.startswith("gpuguard")]
     assert header == "gpuguard: active settle=0.2s"
-    assert closing == "gpuguard: threads watched, 1 started in 1 test, nothing left behind"
+    assert closing == "gpuguard: 1 thread seen in 1 test, nothing left behind"
     assert "gpuguard" not in run.watched("-q").out
 
 

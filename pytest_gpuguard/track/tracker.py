@@ -1,0 +1,139 @@
+"""All probes together: what outlived its owner, settled, judged once, recorded, and stopped where asked."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gpuguard.track.leak import record
+from pytest_gpuguard.track.settle import settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_gpuguard.track.probe import Probe, Suspect
+    from pytest_gpuguard.track.stacks import Places
+
+__all__ = ["Judgement", "Tracker"]
+
+
+class Judgement(NamedTuple):
+    """When and how a suspect was judged; ``now`` counts from the run's start, both times are seconds.
+
+    ``verified`` is False when a failing test's traceback may be what keeps it alive.
+    """
+
+    id: str
+    worker: str
+    pid: int
+    now: float
+    started: float
+    settled_for: float
+    verified: bool
+
+
+class Tracker:
+    """Judges what the probes see.
+
+    Parameters
+    ----------
+    probes
+        What sees.
+    places
+        How files are shown.
+    worker
+        Name of this process in the run.
+    started
+        The run's start in monotonic seconds.
+    settle_for
+        Longest time in seconds that a suspect may take to go.
+    reap
+        Whether leaks are stopped once they are recorded.
+    """
+
+    def __init__(
+        self,
+        probes: Sequence[Probe],
+        places: Places,
+        *,
+        worker: str,
+        started: float,
+        settle_for: float,
+        reap: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._probes, self._places, self._worker, self._started = probes, places, worker, started
+        self._settle_for, self._reap, self._clock = settle_for, reap, clock
+        self._forced = False
+        self._serial = 0
+        self.known: Counter[str] = Counter()
+
+    def install(self) -> Callable[[], None]:
+        """Begin to see; return how to undo it."""
+        undo = [probe.install() for probe in self._probes]
+
+        def uninstall() -> None:
+            for step in reversed(undo):
+                step()
+
+        return uninstall
+
+    def force(self) -> None:
+        """Look at the next judgement, although no counter may move: a wide owner has ended."""
+        self._forced = True
+
+    def sweep(self) -> None:
+        """Let the probes attribute what is new, where anything moved."""
+        for probe in self._probes:
+            if probe.moved():
+                probe.sweep()
+
+    def judge(self, *, verified: bool) -> list[dict[str, Any]]:
+        """Return the records of what outlived its owner and was not reported before."""
+        moved = [probe for probe in self._probes if self._forced or probe.moved()]
+        self._forced = False
+        if not moved:
+            return []
+        for probe in moved:
+            probe.sweep()
+        left, waited = settle(lambda: list(self._suspects(moved)), self._settle_for, patient=_patient)
+        for probe in moved:
+            probe.looked()
+        return [self._record(suspect, waited, verified=verified) for suspect in left]
+
+    def abandoned(self) -> list[Suspect]:
+        """Return what was reported before and is still there."""
+        return [suspect for probe in self._probes for suspect in probe.abandoned()]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how much was seen so far, and how much of it was set aside, by kind."""
+        seen: Counter[str] = Counter()
+        for probe in self._probes:
+            seen.update(probe.seen())
+        return {kind: {"seen": number, "known": self.known[kind]} for kind, number in seen.items()}
+
+    def _suspects(self, probes: Iterable[Probe]) -> Iterable[Suspect]:
+        for probe in probes:
+            for suspect in probe.suspects():
+                if probe.known(suspect):
+                    self.known[suspect.kind] += 1
+                    suspect.birth.reported = True
+                else:
+                    yield suspect
+
+    def _record(self, suspect: Suspect, waited: float, *, verified: bool) -> dict[str, Any]:
+        suspect.birth.reported = True
+        self._serial += 1
+        id_ = f"{self._worker}-{self._serial}"
+        now = self._clock() - self._started
+        judged = Judgement(id_, self._worker, os.getpid(), now, self._started, waited, verified)
+        leak = record(suspect, self._places, judged)
+        if self._reap:
+            leak["reaped"] = suspect.reap(max(self._settle_for, 1.0))
+        return leak
+
+
+def _patient(suspect: Suspect) -> bool:
+    return suspect.patient
