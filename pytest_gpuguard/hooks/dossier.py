@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -53,28 +54,38 @@ class Dossier:
         """Write our state if another process has asked for it since the last time."""
         if self._folder and (asked := self._folder.requested_at()) != self._answered:
             self._answered = asked
-            self._folder.write_state(self._worker, self._state())
+            self.introduce()
+
+    def introduce(self) -> None:
+        """Write our state: the others know from it that we are there."""
+        # Somebody may remove the folder, or the disk be full: no wait may go unbounded for that.
+        with contextlib.suppress(OSError):
+            if self._folder:
+                self._folder.write_state(self._worker, self._state())
 
     def write(self, stall: Stall) -> str:
         """Write stacks and state, ask the others for theirs, and return all of it as text."""
         if self._folder is None:
             return self._text(stall, self._state(), [])
-        path = self._folder.write_stacks(self._worker, os.getpid(), f"{stall}\n\n{all_stacks()}\n")
-        self.stacks_shown = f"stacks/{path.name}"
-        return self._text(stall, self._state(), self._others())
+        try:
+            path = self._folder.write_stacks(self._worker, os.getpid(), f"{stall}\n\n{all_stacks()}\n")
+            self.stacks_shown = f"stacks/{path.name}"
+            others = self._others(self._folder)
+        except OSError:  # as in introduce
+            others = []
+        return self._text(stall, self._state(), others)
 
-    def _others(self) -> list[dict[str, Any]]:
-        assert self._folder is not None
-        asked = time.time_ns()
-        self._folder.request_states()
-        self._answered = self._folder.requested_at()
-        self._folder.write_state(self._worker, self._state())
-        # Bounded, and cut short once the known processes have answered; it runs beside the stalled test.
-        known = len(self._folder.states(0))
+    def _others(self, folder: RunFolder) -> list[dict[str, Any]]:
+        folder.request_states()
+        # Its time is by the clock of the file system, as the times of the answers are.
+        self._answered = asked = folder.requested_at()
+        folder.write_state(self._worker, self._state())
+        # Bounded, and cut short once all who introduced themselves have answered; beside the stalled test.
+        known = len(folder.states(0))
         end = time.monotonic() + _OTHERS_ANSWER_WITHIN
-        while time.monotonic() < end and len(self._folder.states(asked)) < max(known, 2):
+        while time.monotonic() < end and len(folder.states(asked)) < known:
             time.sleep(0.05)
-        return [state for state in self._folder.states(asked) if state["worker"] != self._worker]
+        return [state for state in folder.states(asked) if state["worker"] != self._worker]
 
     def _state(self) -> dict[str, Any]:
         owner, progress = self._scene.owner, self._scene.progress

@@ -14,6 +14,8 @@ from pytest_gpuguard.hooks.guard import ATTRIBUTE
 from pytest_gpuguard.report.build import Gathered, build
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.text import closing_lines, section_lines
+from pytest_gpuguard.track.stacks import Places
+from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,6 +35,12 @@ _MARKUP: dict[str, dict[str, bool]] = {
     "strong": {"bold": True},
     "dim": {"light": True},
 }
+
+
+def _worker_of(report: pytest.TestReport) -> str:
+    """Return the id of the process in which the test ran; a crash report has only xdist's node."""
+    node = getattr(report, "node", None)
+    return str(node.gateway.id) if node is not None else "main"
 
 
 class Gather:
@@ -62,6 +70,7 @@ class Gather:
         self._gathered = Gathered()
         self._wide_leaks = 0
         self._report: RunReport | None = None
+        self._unwritten: OSError | None = None
 
     def pytest_report_header(self) -> str:
         pairs = self._settings.shown.items()
@@ -88,12 +97,15 @@ class Gather:
         return None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        worker = getattr(report, "worker_id", "main")
-        start, stop = (moment - self._began.timestamp() for moment in (report.start, report.stop))
+        worker = _worker_of(report)
+        # The report of a crash, made in the name of the worker, has no times.
+        start, stop = (
+            (moment or time.time()) - self._began.timestamp() for moment in (report.start, report.stop)
+        )
         span = self._gathered.add_phase(report.nodeid, worker, start, stop, report.outcome)
         payload = getattr(report, ATTRIBUTE, None)
         if payload is not None:
-            self._gathered.workers[worker] = Worker(worker, payload["pid"])
+            self._gathered.workers[worker] = Worker(**payload["process"])
             self._gathered.add_counts(worker, payload["counts"])
             span.leak_ids += [leak.id for leak in self._add(payload)]
 
@@ -106,9 +118,8 @@ class Gather:
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         # A crashed worker has no output; what it sent with its tests is here already.
         self._add((getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {}))
-        worker = self._gathered.workers.get(node.gateway.id)
-        if worker is not None and error is not None:
-            worker.end = "crashed"
+        if error is not None:
+            self._gathered.workers.setdefault(node.gateway.id, Worker(node.gateway.id, 0)).end = "crashed"
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -122,25 +133,30 @@ class Gather:
         return result
 
     def _build(self, exit_status: int) -> RunReport:
+        scrub = Places(self._config.rootpath).scrub
         run = Run(
             id=self._run,
             started=self._began.isoformat(timespec="seconds"),
             duration_s=time.monotonic() - self.started,
-            argv=list(self._config.invocation_params.args)
-            and [str(arg) for arg in self._config.invocation_params.args],
+            argv=[scrub(sound(str(arg))) for arg in self._config.invocation_params.args],
             python=platform.python_version(),
             platform=sys.platform,
             exit_status=exit_status,
         )
-        shown = {name: Setting(*pair) for name, pair in self._settings.shown.items()}
+        shown = {
+            name: Setting(scrub(value), source) for name, (value, source) in self._settings.shown.items()
+        }
         return build(self._gathered, run, shown)
 
     def _write(self, report: RunReport) -> None:
         import msgspec
 
-        self._folder.write_report(msgspec.json.format(msgspec.json.encode(report), indent=1))
-        if self._settings.report is not None:
-            self._folder.export(self._settings.report)
+        try:
+            self._folder.write_report(msgspec.json.format(msgspec.json.encode(report), indent=1))
+            if self._settings.report is not None:
+                self._folder.export(self._settings.report)
+        except OSError as problem:  # a full disk must not take the verdict of the tests with it
+            self._unwritten = problem
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._report is None:
@@ -152,6 +168,10 @@ class Gather:
             self._print(terminalreporter, [*lines, *self._run_level(), []])
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report))
+        if self._unwritten is not None:
+            terminalreporter.write_line(
+                f"gpuguard: the record could not be written: {self._unwritten}", red=True
+            )
 
     def _run_level(self) -> list[Line]:
         from pytest_gpuguard.report.text import Piece

@@ -6,6 +6,7 @@ One object holds the parts of :mod:`pytest_gpuguard.track` together; its hooks t
 from __future__ import annotations
 
 import os
+import re
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from pytest_gpuguard.track.tracker import Tracker
 from pytest_gpuguard.track.words import said, sound
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from types import CodeType
 
     from pytest_gpuguard.hooks.runfolder import RunFolder
@@ -61,11 +62,12 @@ def _code(function: object) -> CodeType | None:
     return getattr(function, "__code__", None)
 
 
-def _expected() -> bool:
-    """Return whether the suite ignores exceptions of threads; the first filter that matches decides."""
+def _expected(thread: str) -> bool:
+    """Return whether the suite ignores the exception of ``thread``; the first filter that matches decides."""
+    text = f"Exception in thread {thread}"  # as pytest's own warning begins
     for action, message, category, module, _ in warnings.filters:
         if (
-            message is None
+            (message is None or re.match(message, text))
             and module is None
             and issubclass(pytest.PytestUnhandledThreadExceptionWarning, category)
         ):
@@ -108,6 +110,7 @@ class Guard:
             started=started,
             settle_for=settings.settle,
             reap=settings.reap,
+            values=self._values,
         )
         self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places)
         self.deaths = DeathWatch(
@@ -136,6 +139,7 @@ class Guard:
         for part in (self.tracker, self.interrupter, self.deaths):
             config.add_cleanup(part.install())
         config.add_cleanup(self.monitor.stop)
+        self.dossier.introduce()
 
     # What the monitor's thread does.
 
@@ -143,7 +147,8 @@ class Guard:
         self.deaths.look(now)
         self.stalls.look(now)
         self.dossier.answer()
-        return min(self._settings.settle / 10, 0.05) if self.deaths.pending else self.stalls.pace
+        often = min(max(self._settings.settle / 10, 0.005), 0.05)
+        return often if self.deaths.pending else self.stalls.pace
 
     def _death_error(self, death: Death) -> BaseException:
         where = death.birth and origin(death.birth, self._places)["fixture"]
@@ -223,6 +228,10 @@ class Guard:
             owner.ended = True
             self.tracker.force()
 
+    def pytest_enter_pdb(self) -> None:
+        # Whoever debugs a test takes the time he needs: until its end nothing is a stall, no wait is broken.
+        self.scene.progress = None
+
     # Verdicts.
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -260,7 +269,12 @@ class Guard:
 
     def _attach(self, report: pytest.TestReport, payload: dict[str, Any]) -> None:
         filled: dict[str, Any] = {name: entries for name, entries in payload.items() if entries}
-        setattr(report, ATTRIBUTE, filled | {"counts": self.tracker.counts(), "pid": os.getpid()})
+        process = {"id": self._worker, "pid": os.getpid(), "unable": self._unable()}
+        setattr(report, ATTRIBUTE, filled | {"counts": self.tracker.counts(), "process": process})
+
+    def _unable(self) -> str | None:
+        fault = self.monitor.fault
+        return f"the monitor ended: {said(fault)}" if fault is not None else self.interrupter.unable
 
     def _fail(self, report: pytest.TestReport, leaks: list[dict[str, Any]]) -> None:
         from pytest_gpuguard.report.build import group_payload
@@ -276,11 +290,17 @@ class Guard:
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
         return self.tracker.judge(verified=verified) if self._settings.leaks != "off" else []
 
+    def _values(self) -> Iterator[tuple[Owner, object]]:
+        """Yield what the wider fixtures in force have given, and whose it is."""
+        for fixturedef, owner in self._owners.items():
+            if fixturedef.cached_result is not None and fixturedef.cached_result[0] is not None:
+                yield owner, fixturedef.cached_result[0]
+
     def _death(self, death: Death) -> dict[str, Any]:
         return {
             "thread": sound(death.thread),
             "target": death.target,
-            "error": said(death.error),
+            "error": self._places.scrub(said(death.error)),
             "nodeid": death.owner.node,
             "worker": self._worker,
             "at": death.at - self._started,

@@ -1,17 +1,22 @@
 """The folder of one run, shared by its processes: states that workers ask of each other, stacks, the record.
 
 It lies in pytest's cache, so that a run can be looked at afterwards without having asked for a report; the
-last five are kept. Names in it are worker ids and pids, never anything that a test can choose.
+last five are kept, and whatever a living run still writes to. Names in it are worker ids and pids, never
+anything that a test can choose.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
     import pytest
@@ -19,6 +24,28 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder"]
 
 _KEPT = 5
+_ALIVE = "alive"
+_STACKS = re.compile(r"\w+-\d+\.txt")
+
+
+def _runs(config: pytest.Config) -> Path:
+    """Return the folder of all runs: in pytest's cache, else one for this run alone that goes with it."""
+    cache = getattr(config, "cache", None)  # the cache provider can be switched off
+    if cache is not None:
+        with contextlib.suppress(OSError):  # a read-only checkout: pytest itself only warns of it
+            runs = Path(cache.mkdir("gpuguard"))
+            if os.access(runs, os.W_OK):
+                return runs
+    runs = Path(tempfile.mkdtemp(prefix="gpuguard-"))
+    config.add_cleanup(lambda: shutil.rmtree(runs, ignore_errors=True))
+    return runs
+
+
+def _forget(old: Path) -> None:
+    alive = FileLock(old / _ALIVE)
+    # Refused where it lives, gone where another run is forgetting it too.
+    with contextlib.suppress(Timeout, OSError), alive.acquire(blocking=False):
+        shutil.rmtree(old, ignore_errors=True)
 
 
 class RunFolder:
@@ -37,16 +64,18 @@ class RunFolder:
     @classmethod
     def create(cls, config: pytest.Config, run: str) -> RunFolder:
         """Make the folder of a new run, and forget the oldest ones."""
-        cache = getattr(config, "cache", None)  # the cache provider can be switched off
-        runs = Path(cache.mkdir("gpuguard") if cache else tempfile.mkdtemp(prefix="gpuguard-"))
-        folder = runs / run
-        (folder / "stacks").mkdir(parents=True)
-        (folder / "state").mkdir()
-        old = sorted(
-            (path for path in runs.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime
-        )
-        for path in old[:-_KEPT]:
-            shutil.rmtree(path, ignore_errors=True)
+        runs = _runs(config)
+        folder, unborn = runs / run, runs / f".{run}"
+        (unborn / "stacks").mkdir(parents=True)
+        (unborn / "state").mkdir()
+        # Held as long as this run lives. Taken before the folder has its name, by which others find it.
+        alive = FileLock(unborn / _ALIVE)
+        alive.acquire()
+        config.add_cleanup(alive.release)
+        unborn.rename(folder)
+        # Names begin with the time. A run that takes hours must not lose its folder to five short ones.
+        for old in sorted(path for path in runs.iterdir() if not path.name.startswith("."))[:-_KEPT]:
+            _forget(old)
         return cls(folder)
 
     @classmethod
@@ -78,7 +107,7 @@ class RunFolder:
     def write_stacks(self, worker: str, pid: int, text: str) -> Path:
         """Append stacks to the file of a process; return its path."""
         path = self.path / "stacks" / f"{worker}-{pid}.txt"
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
         return path
 
@@ -89,19 +118,23 @@ class RunFolder:
         return path
 
     def export(self, folder: Path) -> None:
-        """Copy record and stacks to a folder that keeps itself out of version control."""
-        folder.mkdir(parents=True, exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
+        """Copy record and stacks to ``folder``; one that is made here keeps itself out of version control.
+
+        A folder that was there may be anybody's: in it nothing is touched but what an export has left.
+        """
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / ".gitignore").write_text("*\n")
         shutil.copy2(self.path / "report.json", folder / "report.json")
-        stacks = folder / "stacks"
-        shutil.rmtree(stacks, ignore_errors=True)
-        if any((self.path / "stacks").iterdir()):
-            shutil.copytree(self.path / "stacks", stacks)
+        for old in (folder / "stacks").glob("*.txt"):
+            if _STACKS.fullmatch(old.name):
+                old.unlink()
+        shutil.copytree(self.path / "stacks", folder / "stacks", dirs_exist_ok=True)
+        with contextlib.suppress(OSError):  # there are some
+            (folder / "stacks").rmdir()
 
     @staticmethod
     def _replace(path: Path, text: str) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +12,8 @@ from pytest_gpuguard.hooks.options import OPTIONS
 from pytest_gpuguard.units import parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from pytest_gpuguard.hooks.options import Option
 
@@ -55,8 +55,17 @@ def is_active(config: pytest.Config, environ: Mapping[str, str] = os.environ) ->
     """Return whether this run is watched."""
     asked = config.getoption("gpuguard")
     if asked is None and "GPUGUARD" in environ:
-        asked = _truth(environ["GPUGUARD"], "GPUGUARD in the environment")
-    return bool(config.getini("gpuguard") if asked is None else asked)
+        asked = _truth(environ["GPUGUARD"], "GPUGUARD (environment)")
+    return bool(_from_ini(config, "gpuguard") if asked is None else asked)
+
+
+def _from_ini(config: pytest.Config, name: str) -> Any:
+    try:
+        return config.getini(name)
+    # Native TOML has types, and pytest reads flags by itself.
+    except (TypeError, ValueError, pytest.UsageError) as error:
+        message = f"GPG501: {name} (ini): {error}"
+        raise pytest.UsageError(message) from None
 
 
 def _given(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[Any, str]:
@@ -65,16 +74,17 @@ def _given(option: Option, config: pytest.Config, environ: Mapping[str, str]) ->
         return value, "command line"
     if option.variable in environ:
         return environ[option.variable], "environment"
-    value = config.getini(option.dest)
+    value = _from_ini(config, option.dest)
     if value is not None:
         return value, "ini"
     if option.name == "report" and environ.get("CI"):
-        return str(config.rootpath / ".gpuguard"), "CI"
+        return ".gpuguard", "CI"
     return option.default, "default"
 
 
-def _read(option: Option, value: Any, source: str) -> Any:
-    where = f"{option.flag if source == 'command line' else option.dest} ({source})"
+def _read(option: Option, value: Any, source: str, base: Path) -> Any:
+    spelling = {"command line": option.flag, "environment": option.variable}.get(source, option.dest)
+    where = f"{spelling} ({source})"
     if option.kind == "flag":
         return value if isinstance(value, bool) else _truth(str(value), where)
     if option.kind == "choice":
@@ -83,7 +93,10 @@ def _read(option: Option, value: Any, source: str) -> Any:
             raise pytest.UsageError(message)
         return value
     if option.kind == "path":
-        return Path(value) if value else None
+        if value and (base / value).exists() and not (base / value).is_dir():
+            message = f"GPG501: {where} is {value!r}, which is there and no folder"
+            raise pytest.UsageError(message)
+        return base / value if value else None
     try:
         return parse_seconds(value)
     except ValueError as error:
@@ -101,9 +114,11 @@ def resolve(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> S
     """
     values: dict[str, Any] = {}
     shown: dict[str, tuple[str, str]] = {}
-    read: Callable[[Option, Any, str], Any] = _read
     for option in OPTIONS:
         value, source = _given(option, config, environ)
-        values[option.name.replace("-", "_")] = read(option, value, source)
-        shown[option.name] = (str(value if value is not None else "none").lower(), source)
+        # Fixed now, since tests may change the working directory.
+        base = config.rootpath if source in {"ini", "CI"} else config.invocation_params.dir
+        values[option.name.replace("-", "_")] = _read(option, value, source, base)
+        text = str(value).lower() if option.kind == "flag" else str(value)
+        shown[option.name] = ("none" if value is None else text, source)
     return Settings(**values, shown=shown)

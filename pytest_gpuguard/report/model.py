@@ -156,11 +156,15 @@ class TestSpan(msgspec.Struct):
 
 
 class Worker(msgspec.Struct):
-    """One process that ran tests; ``end`` is ok or crashed."""
+    """One process that ran tests; ``end`` is ok or crashed, ``pid`` 0 when it ended before it said anything.
+
+    ``unable`` says why no wait could be broken in it, if none could.
+    """
 
     id: str
     pid: int
     end: str = "ok"
+    unable: str | None = None
 
 
 class Setting(msgspec.Struct, frozen=True):

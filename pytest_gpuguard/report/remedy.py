@@ -30,6 +30,9 @@ def _closes(leak: Leak) -> str:
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     made, closing = fixture.made, fixture.closing
     if made is None:
+        if fixture.name.startswith(("setup_", "setUp")):  # pytest's xunit style has no yield
+            twin = fixture.name.replace("setup", "teardown").replace("setUp", "tearDown")
+            return f"`{fixture.name}` makes it and nobody ends it: {_closes(leak)} in `{twin}`"
         return f"fixture `{fixture.name}` makes it and nobody ends it: {_closes(leak)} after a `yield`"
     if not fixture.yields:
         return (

@@ -222,12 +222,18 @@ def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
 
 def closing_lines(report: RunReport) -> list[Line]:
     """Return the line that says what was watched, so that silence is never taken for health."""
+    unable = sorted({worker.unable for worker in report.workers if worker.unable})
+    lines = [[Piece(f"gpuguard: no wait could be ended: {printable(why)}", "bad")] for why in unable]
+    return [*lines, _watched(report)]
+
+
+def _watched(report: RunReport) -> Line:
     if report.settings["leaks"].value == "off":
-        return [[Piece("gpuguard: leaks=off, so nothing is said about what was left behind", "dim")]]
+        return [Piece("gpuguard: leaks=off, so nothing is said about what was left behind", "dim")]
     seen = ", ".join(count(probe.seen, probe.kind) for probe in report.probes) or "nothing"
     known = sum(probe.known for probe in report.probes)
     kept = f" ({known} kept by libraries)" if known else ""
     text = f"gpuguard: {seen} seen{kept} in {count(len(report.tests), 'test')}"
     return [
-        [Piece(text if report.groups else f"{text}, nothing left behind", "dim" if report.groups else "good")]
+        Piece(text if report.groups else f"{text}, nothing left behind", "dim" if report.groups else "good")
     ]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 __all__ = ["closing_method"]
 
-_NAMES = ("close", "shutdown", "stop", "terminate", "disconnect")
+_NAMES = ("close", "shutdown", "stop", "terminate", "disconnect", "cancel")
+
+
+def _defined(cls: type, name: str) -> object | None:
+    return next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
 
 
 def closing_method(cls: type) -> str | None:
     """Return the name of the closing method of ``cls``, or None; a bare context manager gives ``"__exit__"``.
 
-    Looked up on the class, so that no property of the suite runs.
+    Looked up in the dictionaries of the class and its bases, so that no property of the suite runs.
     """
-    for name in _NAMES:
-        if callable(getattr(cls, name, None)):
+    for name in (*_NAMES, "__exit__"):
+        found = _defined(cls, name)
+        if callable(found) or isinstance(found, classmethod):
             return name
-    return "__exit__" if callable(getattr(cls, "__exit__", None)) else None
+    return None

@@ -65,7 +65,9 @@ class Place:
         if same < len(self.frames) - _LEAVES or not same:
             self.frames, self.since, self.lines = [entry[:2] for entry in sample], now, set()
             return
-        del self.frames[same:]
+        if same < len(self.frames):  # another frame is the innermost now: its lines are counted anew
+            del self.frames[same:]
+            self.lines.clear()
         line = sample[same - 1][2]
         if line not in self.lines:
             self.lines.add(line)
@@ -97,7 +99,7 @@ class DeathWatch:
     breaks
         Whether waits are broken at all, or deaths only reported.
     expected
-        Tells whether the suite has said that it expects such an end.
+        Tells whether the suite has said that it expects such an end of the thread with this name.
     error
         Makes the exception to raise from a death.
     """
@@ -110,7 +112,7 @@ class DeathWatch:
         *,
         patience: float,
         breaks: bool,
-        expected: Callable[[], bool],
+        expected: Callable[[str], bool],
         error: Callable[[Death], BaseException],
         clock: Callable[[], float],
     ) -> None:
@@ -147,7 +149,7 @@ class DeathWatch:
 
     def _died(self, args: threading.ExceptHookArgs) -> None:
         owner, thread = self._scene.owner, args.thread
-        if owner is None or thread is None or args.exc_type is SystemExit or self._expected():
+        if owner is None or thread is None or args.exc_type is SystemExit or self._expected(thread.name):
             return
         birth = self._probe.birth_of(thread)
         concerned = birth is not None and self._scene.concerns(birth)
@@ -162,11 +164,11 @@ class DeathWatch:
         return self._breaks and self._waited_for() is not None
 
     def _waited_for(self) -> Death | None:
-        return (
-            next((death for death in tuple(self.deaths) if death.waited_for), None)
-            if self._tries < _TRIES
-            else None
+        # A death can be noted after its test is over: it must not hide one of the running test.
+        mine = (
+            death for death in tuple(self.deaths) if death.waited_for and death.owner is self._scene.owner
         )
+        return next(mine, None) if self._tries < _TRIES else None
 
     def take(self) -> list[Death]:
         """Return the deaths of the test that ends now, and forget them."""

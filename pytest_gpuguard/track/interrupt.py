@@ -77,7 +77,12 @@ class Interrupter:
 
     def armed_for(self, owner: Owner) -> bool:
         """Return whether an interrupt would now become a failure of ``owner``; a hint, see the handler."""
-        return self.windows > 0 and self._scene.owner is owner and self._scene.phase != "teardown"
+        scene = self._scene
+        timed = scene.owner is owner and scene.progress is not None
+        return self.windows > 0 and timed and scene.phase != "teardown" and self._in_force()
+
+    def _in_force(self) -> bool:
+        return self._signal is not None and signal.getsignal(self._signal) == self._handle
 
     def interrupt(
         self,
@@ -101,7 +106,7 @@ class Interrupter:
             Asked in the main thread with the interrupted frame: is the reason still there? A wait in C that
             ignores signals may be over by the time that the handler can run.
         """
-        if self._signal is None or signal.getsignal(self._signal) != self._handle:
+        if self._signal is None or not self._in_force():
             return False
         self._request = _Request(owner, still, error, cause)
         signal.pthread_kill(self.main, self._signal)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import types
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,33 +16,32 @@ __all__ = ["keeper_of", "target_name"]
 
 
 def _target_of(thread: threading.Thread) -> Callable[..., object]:
-    """Return what the thread runs: its target, or the ``run`` of its class."""
+    """Return what the thread runs: its target without what was bound to it, or the ``run`` of its class."""
     target = thread.function if isinstance(thread, threading.Timer) else getattr(thread, "_target", None)
+    while isinstance(target, functools.partial):
+        target = target.func
     return target if callable(target) else type(thread).run
 
 
-def target_name(target: object) -> str:
-    """Return ``module:qualname`` of what a thread runs; never a thread's name, which often carries a counter.
-
-    Parameters
-    ----------
-    target
-        A thread, or the function that a raw thread was given.
-    """
-    function = _target_of(target) if isinstance(target, threading.Thread) else target
-    while isinstance(function, functools.partial):
-        function = function.func
-    module = getattr(function, "__module__", "?")
-    return f"{module}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+def target_name(thread: threading.Thread) -> str:
+    """Return ``module:qualname`` of what the thread runs; never its name, which often carries a counter."""
+    target: Any = _target_of(thread)
+    # Only of a function are these attributes nothing but data: any other callable may compute them.
+    named = target if inspect.isroutine(target) or isinstance(target, type) else type(target)
+    return f"{getattr(named, '__module__', '?')}:{named.__qualname__}"
 
 
 def keeper_of(thread: threading.Thread) -> object | None:
     """Return the object that the thread works for, where it can be told, else None.
 
-    That is the object whose method it runs, itself when its class has a ``run`` of its own, or the first
-    argument behind a weak reference.
+    That is the object whose method it runs, the callable object that it runs, itself when its class has a
+    ``run`` of its own, or the first argument behind a weak reference. :mod:`threading` has no public way
+    to it.
     """
-    bound = getattr(_target_of(thread), "__self__", None)
+    target: Any = _target_of(thread)
+    if not inspect.isroutine(target) and not isinstance(target, type):
+        return target  # type: ignore[no-any-return]
+    bound = getattr(target, "__self__", None)
     if bound is not None and not isinstance(bound, types.ModuleType | type):
         return bound  # type: ignore[no-any-return]
     if type(thread).run is not threading.Thread.run:

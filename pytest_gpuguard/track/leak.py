@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["created", "origin", "record", "trace"]
 
 
+#: pytest runs these functions through fixtures of its own; people know them by the names that they wrote.
+_XUNIT = {
+    "_xunit_setup_module_fixture_": "setup_module",
+    "_xunit_setup_class_fixture_": "setup_class",
+    "_xunit_setup_method_fixture_": "setup_method",
+    "_xunit_setup_function_fixture_": "setup_function",
+    "_unittest_setUpClass_fixture_": "setUpClass",
+}
+
+
 def trace(frames: list[Frame]) -> list[dict[str, Any]]:
     """Return frames as plain values."""
     return [frame._asdict() for frame in frames]
@@ -25,8 +35,12 @@ def trace(frames: list[Frame]) -> list[dict[str, Any]]:
 def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
     code = fixture.code
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
+    if file.startswith("<site>/_pytest/"):
+        file, line = "", 0
     return {
-        "name": fixture.name,
+        "name": next(
+            (name for start, name in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
+        ),
         "scope": fixture.scope,
         "node": fixture.node,
         "file": file,

@@ -54,6 +54,11 @@ class Suspect(ABC):
         """Who could close it."""
         return Closer()
 
+    @property
+    def things(self) -> list[object]:
+        """The objects that stand for it: who holds one of them, holds it."""
+        return []
+
     @abstractmethod
     def subject(self, places: Places) -> dict[str, Any]:
         """Return what is peculiar to its kind, as plain values."""

@@ -92,7 +92,8 @@ class Scene:
     rerun
         Whether this run of the test is to be followed by another one.
     progress
-        Monotonic seconds of the last start or end of a phase or fixture; ``None`` between tests.
+        Monotonic seconds of the last start or end of a phase or fixture; ``None`` while nothing is timed:
+        between tests, and once somebody debugs the test.
     makers
         Each finds the birth of the calling thread, if it knows it.
     """

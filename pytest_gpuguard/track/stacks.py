@@ -6,6 +6,7 @@ hence the very leak that it should explain. Lines are worked out when a report i
 
 from __future__ import annotations
 
+import re
 import sysconfig
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
 
-__all__ = ["Frame", "Places", "RawStack", "Role", "capture", "cut"]
+__all__ = ["HARNESS", "Frame", "Places", "RawStack", "Role", "capture", "cut"]
 
 RawStack = tuple[tuple["CodeType", int], ...]
 Role = Literal["test", "fixture", "app", "library", "harness"]
 
 _DEPTH = 24
-_HARNESS = frozenset({"_pytest", "pytest", "pluggy", "xdist", "execnet", "pytest_gpuguard"})
+_ABSOLUTE = re.compile(r"(?:(?<=[=:,;\s'\"(\[])|^)/(?!/)[^=:,;\s'\")\]]*")
+#: Packages that run the tests, and are never to blame.
+HARNESS = frozenset({"_pytest", "pytest", "pluggy", "xdist", "execnet", "pytest_gpuguard"})
 
 
 class Frame(NamedTuple):
@@ -49,6 +52,12 @@ def _line(code: CodeType, instruction: int) -> int:
     return code.co_firstlineno
 
 
+def _bases(*names: str) -> set[Path]:
+    # As written and as resolved: code objects carry whatever spelling was on the import path.
+    written = {Path(sysconfig.get_path(name)) for name in names}
+    return written | {path.resolve() for path in written}
+
+
 class Places:
     """Turns file names into what people read: relative to the root, ``<site>/...`` or ``<stdlib>/...``.
 
@@ -57,9 +66,8 @@ class Places:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        paths = sysconfig.get_paths()
-        self._site = {Path(paths[name]).resolve() for name in ("purelib", "platlib")}
-        self._stdlib = {Path(paths[name]).resolve() for name in ("stdlib", "platstdlib")}
+        self._site = _bases("purelib", "platlib")
+        self._stdlib = _bases("stdlib", "platstdlib")
 
     def shown(self, filename: str) -> tuple[str, Role]:
         """Return ``filename`` as people should see it, and the role its place suggests."""
@@ -73,8 +81,12 @@ class Places:
                 return f"<stdlib>/{path.relative_to(base).as_posix()}", "library"
         if path.is_relative_to(self._root):
             relative = path.relative_to(self._root)
-            return relative.as_posix(), "harness" if relative.parts[0] == "pytest_gpuguard" else "app"
+            return relative.as_posix(), "harness" if relative.parts[:1] == ("pytest_gpuguard",) else "app"
         return f"<elsewhere>/{path.name}", _library_role(PurePath(*path.parts[-3:]))
+
+    def scrub(self, text: str) -> str:
+        """Return ``text`` with every absolute path in it as :meth:`shown` has it."""
+        return _ABSOLUTE.sub(lambda match: self.shown(match[0])[0], text)
 
     def read(
         self, stack: RawStack, fixtures: Iterable[CodeType | None] = (), test: CodeType | None = None
@@ -93,7 +105,7 @@ class Places:
 
 
 def _library_role(path: PurePath) -> Role:
-    return "harness" if any(part.removesuffix(".py") in _HARNESS for part in path.parts) else "library"
+    return "harness" if any(part.removesuffix(".py") in HARNESS for part in path.parts) else "library"
 
 
 def cut(frames: Sequence[Frame]) -> list[Frame]:
@@ -105,5 +117,10 @@ def cut(frames: Sequence[Frame]) -> list[Frame]:
     for index, frame in enumerate(frames):
         if frame.role in {"test", "fixture"}:
             start = index
-    kept = [frame for frame in frames[start:] if frame.role != "harness"]
+    # pytest calls setup_module and its like through fixtures of its own.
+    kept = [
+        frame
+        for frame in frames[start:]
+        if frame.role != "harness" and not frame.file.startswith("<site>/_pytest/")
+    ]
     return kept or list(frames)

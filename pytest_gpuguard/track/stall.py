@@ -7,6 +7,7 @@ folder: it needs neither the controller nor the other's main thread.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import traceback
@@ -51,7 +52,7 @@ class StallWatch:
     scene, interrupter
         What is running, and how to break its wait.
     after
-        Seconds without progress until the dossier is written.
+        Seconds without progress until the dossier is written; 0 means not before the end.
     end_after
         Seconds without progress until the test is ended; 0 means never.
     dossier
@@ -71,8 +72,10 @@ class StallWatch:
         error: Callable[[str], BaseException],
     ) -> None:
         self._scene, self._interrupter = scene, interrupter
-        self._after, self._end_after, self._dossier, self._error = after, end_after, dossier, error
+        self._end_after, self._dossier, self._error = end_after, dossier, error
+        self._first = min((limit for limit in (after, end_after) if limit), default=math.inf)
         self._seen: float | None = None
+        self._ending: tuple[float, str] | None = None
         self._ended_at = 0.0
         #: Stalls of the running test, oldest first.
         self.stalls: list[Stall] = []
@@ -80,8 +83,7 @@ class StallWatch:
     @property
     def pace(self) -> float:
         """Seconds between two looks that are short enough for the limits in force."""
-        shortest = min(limit for limit in (self._after, self._end_after or self._after) if limit)
-        return min(max(shortest / 10, 0.02), 1.0)
+        return min(max(self._first / 10, 0.02), 1.0)
 
     def take(self) -> list[Stall]:
         """Return the stalls of the test that ends now, and forget them."""
@@ -94,18 +96,20 @@ class StallWatch:
         if owner is None or progress is None:
             return
         idle = now - progress
-        limit = min(self._after, self._end_after or self._after)
         if self._end_after and idle >= self._end_after and self._interrupter.armed_for(owner):
             self._end(owner, progress, Stall(owner.node, self._scene.phase, idle, ended=True), now)
-        elif idle >= limit and self._seen != progress:
+        elif idle >= self._first and self._seen != progress:
             self._seen = progress
             self._report(Stall(owner.node, self._scene.phase, idle, ended=False))
 
     def _end(self, owner: Owner, progress: float, stall: Stall, now: float) -> None:
-        # Whoever swallows the interrupt gets it again, but not before it can have had an effect.
+        # Whoever swallows the interrupt gets it again, but not before it can have had an effect; it is one
+        # stall all the same, however long a wait in C keeps the interrupt from arriving.
         if now - self._ended_at < _AGAIN_AFTER:
             return
-        text = self._report(stall)
+        if self._ending is None or self._ending[0] != progress:
+            self._ending = progress, self._report(stall)
+        text = self._ending[1]
         self._ended_at = now
         self._interrupter.interrupt(
             owner, lambda: self._error(text), still=lambda _: self._scene.progress == progress

@@ -64,6 +64,10 @@ class ThreadSuspect(Suspect):
         keeper = keeper_of(self.thread)
         return Closer(type(keeper).__name__, closing_method(type(keeper))) if keeper is not None else Closer()
 
+    @property
+    def things(self) -> list[object]:
+        return [thing for thing in (self.thread, keeper_of(self.thread)) if thing is not None]
+
     def subject(self, places: Places) -> dict[str, Any]:
         running = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - the documented way
         return {
@@ -144,7 +148,7 @@ class ThreadProbe:
 
     def abandoned(self) -> list[ThreadSuspect]:
         """Return the live threads that were reported before: they are still holding what they hold."""
-        return [entry for entry in self._living() if entry.birth.reported]
+        return [entry for entry in self._living() if entry.birth.reported and self.known(entry) is None]
 
     def known(self, suspect: Suspect) -> str | None:
         """Return why a library keeps this thread for good, or None when nobody is known to."""

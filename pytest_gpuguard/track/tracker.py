@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard.track.holding import holds
 from pytest_gpuguard.track.leak import record
 from pytest_gpuguard.track.settle import settle
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pytest_gpuguard.track.probe import Probe, Suspect
+    from pytest_gpuguard.track.scope import Owner
     from pytest_gpuguard.track.stacks import Places
 
 __all__ = ["Judgement", "Tracker"]
@@ -51,6 +53,8 @@ class Tracker:
         Longest time in seconds that a suspect may take to go.
     reap
         Whether leaks are stopped once they are recorded.
+    values
+        Gives what the wider fixtures in force have given, each with its owner.
     """
 
     def __init__(
@@ -62,10 +66,11 @@ class Tracker:
         started: float,
         settle_for: float,
         reap: bool,
+        values: Callable[[], Iterable[tuple[Owner, object]]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probes, self._places, self._worker, self._started = probes, places, worker, started
-        self._settle_for, self._reap, self._clock = settle_for, reap, clock
+        self._settle_for, self._reap, self._values, self._clock = settle_for, reap, values, clock
         self._forced = False
         self._serial = 0
         self.known: Counter[str] = Counter()
@@ -97,10 +102,11 @@ class Tracker:
         if not moved:
             return []
         for probe in moved:
-            probe.sweep()
-        left, waited = settle(lambda: list(self._suspects(moved)), self._settle_for, patient=_patient)
-        for probe in moved:
+            # Before the first look: what is made during it is for the next one.
             probe.looked()
+            probe.sweep()
+        self._adopt(moved)
+        left, waited = settle(lambda: list(self._suspects(moved)), self._settle_for, patient=_patient)
         return [self._record(suspect, waited, verified=verified) for suspect in left]
 
     def abandoned(self) -> list[Suspect]:
@@ -113,6 +119,14 @@ class Tracker:
         for probe in self._probes:
             seen.update(probe.seen())
         return {kind: {"seen": number, "known": self.known[kind]} for kind, number in seen.items()}
+
+    def _adopt(self, probes: Iterable[Probe]) -> None:
+        """Hand the suspects that the value of a wider fixture holds to that fixture: it is not over yet."""
+        for suspect in (suspect for probe in probes for suspect in probe.suspects()):
+            for owner, value in self._values():
+                if holds(value, suspect.things):
+                    suspect.birth.owner = owner
+                    break
 
     def _suspects(self, probes: Iterable[Probe]) -> Iterable[Suspect]:
         for probe in probes:

@@ -1,4 +1,4 @@
-"""Threads that a test leaves behind: found, blamed on the right fixture, never put for its own result."""
+"""Threads that a test leaves behind: found, blamed on the right fixture, beside the result of the test."""
 
 from __future__ import annotations
 

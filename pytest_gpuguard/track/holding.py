@@ -1,0 +1,45 @@
+"""Does one thing hold another: the thread of a pool is the pool's, whoever made the pool start it.
+
+A pool that a session fixture gave starts its threads in whatever test needs them first. So what is born in a
+test and is in the hands of a wider fixture is judged when that fixture ends.
+"""
+
+from __future__ import annotations
+
+import gc
+import types
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pytest_gpuguard.track.stacks import HARNESS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["holds"]
+
+_MOST = 5000
+# Through these everything is reached from everywhere: globals, classes, the running test itself.
+_NOT_THROUGH = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.FrameType, type)
+
+
+def _is_passage(thing: object) -> bool:
+    return not isinstance(thing, _NOT_THROUGH) and type(thing).__module__.partition(".")[0] not in HARNESS
+
+
+def holds(value: object, things: Collection[object]) -> bool:
+    """Return whether one of ``things`` is ``value`` or can be reached from it; no code of the suite runs.
+
+    Looks at the nearest few thousand objects at most.
+    """
+    wanted = {id(thing) for thing in things}
+    seen, waiting = {id(value)}, deque([value])
+    while waiting and len(seen) < _MOST:
+        thing = waiting.popleft()
+        if id(thing) in wanted:
+            return True
+        for other in gc.get_referents(thing) if _is_passage(thing) else ():
+            if id(other) not in seen:
+                seen.add(id(other))
+                waiting.append(other)
+    return False
