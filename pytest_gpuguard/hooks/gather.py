@@ -125,7 +125,7 @@ class Gather:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
-            self._add({"leaks": self._guard.take_late()})
+            self._add({"leaks": self._guard.judge_late()})
         if self._wide_leaks and self._settings.leaks == "error" and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))

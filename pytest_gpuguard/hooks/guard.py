@@ -96,7 +96,6 @@ class Guard:
         self, config: pytest.Config, settings: Settings, folder: RunFolder | None, worker: str, started: float
     ) -> None:
         self._settings, self._worker, self._started = settings, worker, started
-        self._late: list[dict[str, Any]] = []
         self._own: list[dict[str, Any]] = []
         self._places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
@@ -322,13 +321,11 @@ class Guard:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         # Judged after the yield: what a stopped run (-x) left standing is torn down inside this hook.
         result = yield
-        self._late = self._judge(verified=True)
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output[ATTRIBUTE] = {"leaks": self._late}
+            output[ATTRIBUTE] = {"leaks": self.judge_late()}
         return result
 
-    def take_late(self) -> list[dict[str, Any]]:
-        """Return the leaks that were found after the last test, for a controller in the same process."""
-        late, self._late = self._late, []
-        return late
+    def judge_late(self) -> list[dict[str, Any]]:
+        """Return the leaks that are found after the last test; who sums up in this process asks for them."""
+        return self._judge(verified=True)

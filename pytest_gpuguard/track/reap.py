@@ -11,7 +11,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.track.closing import closing_method
-from pytest_gpuguard.track.keepers import keeper_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,17 +38,20 @@ def _bounded(call: Callable[[], object], timeout: float) -> str | None:
     return problems[0] if problems else None
 
 
-def reap_thread(thread: threading.Thread, timeout: float) -> str:
+def reap_thread(thread: threading.Thread, keeper: object | None, timeout: float) -> str:
     """Stop ``thread`` through the object that it works for; return what was done, for the report.
 
     Parameters
     ----------
     thread
         A leaked thread.
+    keeper
+        The object that it works for, as far as it can be told.
     timeout
         Seconds for the close, and again for the thread's end.
     """
-    keeper = keeper_of(thread)
+    if not thread.is_alive():
+        return "stopped before its turn: it ended with another one"
     name = closing_method(type(keeper)) if keeper is not None else None
     if keeper is None or name is None:
         return "left alone: nothing that closes it could be found"

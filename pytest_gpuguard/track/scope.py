@@ -85,6 +85,8 @@ class Scene:
         The running test; ``None`` outside of tests (collection, session start, session end).
     fixtures
         Fixtures being set up, outermost first.
+    standing
+        Wide fixtures that were set up and, but for the ended ones among them, wait for their teardown.
     closure
         Names of all fixtures of the running test.
     failed
@@ -102,6 +104,7 @@ class Scene:
     phase: Phase = "setup"
     fixtures: list[Fixture] = field(default_factory=list)
     owners: list[Owner] = field(default_factory=list)
+    standing: list[Owner] = field(default_factory=list)
     closure: frozenset[str] = frozenset()
     failed: bool = False
     rerun: bool = False
@@ -114,6 +117,7 @@ class Scene:
         self.failed = self.rerun = False
         self.fixtures.clear()
         self.owners.clear()
+        self.standing = [standing for standing in self.standing if not standing.ended]
 
     def end(self) -> None:
         """No test is running any more."""
@@ -124,6 +128,7 @@ class Scene:
         self.fixtures.append(fixture)
         if owner is not None:
             self.owners.append(owner)
+            self.standing.append(owner)
         self.touch(now)
 
     def leave(self, fixture: Fixture, owner: Owner | None, value: object, now: float) -> None:
@@ -142,8 +147,13 @@ class Scene:
         if self.progress is not None:
             self.progress = now
 
-    def owner_in_force(self) -> Owner:
-        """Return the owner of what is made now."""
+    def owner_in_force(self, stack: RawStack = ()) -> Owner:
+        """Return the owner of what is made now by ``stack``."""
+        if self.phase == "teardown" and self.standing:
+            # pytest does not tell whose teardown runs: the code behind the fixture's yield is on the stack.
+            codes = {code for code, _ in stack}
+            torn_down = (owner for owner in self.standing if not owner.ended and owner.code in codes)
+            return next(torn_down, self.owner or BEFORE)
         return self.owners[-1] if self.owners else self.owner or BEFORE
 
     def born(self, what: str, stack: RawStack) -> Birth:
@@ -164,9 +174,10 @@ class Scene:
 
     def found(self, what: str, stack: RawStack, certainty: Certainty, now: float) -> Birth:
         """Return the record of a thing that is put down to what is in force."""
-        fixture = self.fixtures[-1] if self.fixtures else None
+        owner = self.owner_in_force(stack)
+        fixture = self.fixtures[-1] if self.fixtures else owner.fixture
         test = self.owner.node if self.owner else ""
-        return Birth(what, self.owner_in_force(), test, self.phase, fixture, certainty, stack, now)
+        return Birth(what, owner, test, self.phase, fixture, certainty, stack, now)
 
     def concerns(self, birth: Birth) -> bool:
         """Return whether the running test depends on it: it is its own, or of a fixture that it uses."""

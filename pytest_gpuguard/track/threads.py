@@ -59,14 +59,19 @@ class ThreadSuspect(Suspect):
         name, keeper = self.what.rpartition(":")[2], self.closer.keeper
         return f"thread {name}" + (f" of {keeper}" if keeper and keeper not in name.split(".") else "")
 
+    @functools.cached_property
+    def keeper(self) -> object | None:
+        """The object that the thread works for; a thread that has ended no longer tells it."""
+        return keeper_of(self.thread)
+
     @property
     def closer(self) -> Closer:
-        keeper = keeper_of(self.thread)
+        keeper = self.keeper
         return Closer(type(keeper).__name__, closing_method(type(keeper))) if keeper is not None else Closer()
 
     @property
     def things(self) -> list[object]:
-        return [thing for thing in (self.thread, keeper_of(self.thread)) if thing is not None]
+        return [thing for thing in (self.thread, self.keeper) if thing is not None]
 
     def subject(self, places: Places) -> dict[str, Any]:
         running = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - the documented way
@@ -78,7 +83,7 @@ class ThreadSuspect(Suspect):
         }
 
     def reap(self, timeout: float) -> str:
-        return reap_thread(self.thread, timeout)
+        return reap_thread(self.thread, self.keeper, timeout)
 
 
 def _is_simulated(thread: threading.Thread) -> bool:

@@ -107,7 +107,12 @@ class Tracker:
             probe.sweep()
         self._adopt(moved)
         left, waited = settle(lambda: list(self._suspects(moved)), self._settle_for, patient=_patient)
-        return [self._record(suspect, waited, verified=verified) for suspect in left]
+        leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
+        if self._reap:
+            # All are recorded first: one close may end several, and an ended thread forgets its keeper.
+            for suspect, leak in zip(left, leaks, strict=True):
+                leak["reaped"] = suspect.reap(max(self._settle_for, 1.0))
+        return leaks
 
     def abandoned(self) -> list[Suspect]:
         """Return what was reported before and is still there."""
@@ -143,10 +148,7 @@ class Tracker:
         id_ = f"{self._worker}-{self._serial}"
         now = self._clock() - self._started
         judged = Judgement(id_, self._worker, os.getpid(), now, self._started, waited, verified)
-        leak = record(suspect, self._places, judged)
-        if self._reap:
-            leak["reaped"] = suspect.reap(max(self._settle_for, 1.0))
-        return leak
+        return record(suspect, self._places, judged)
 
 
 def _patient(suspect: Suspect) -> bool:

@@ -1,0 +1,165 @@
+"""Stopping what leaked: through its owner, bounded, and nothing that is somebody's."""
+
+from __future__ import annotations
+
+import re
+
+SUITE = """
+    import functools, threading, time
+    from concurrent.futures import ThreadPoolExecutor
+    import pytest
+    from watcher import Watcher
+
+    KEPT = {}
+
+    @pytest.fixture
+    def leaky():
+        KEPT["close"] = Watcher().start()
+        return KEPT["close"]
+
+    class Server(Watcher):
+        close = None
+        def shutdown(self):
+            Watcher.close(self)
+
+    class Own(threading.Thread):
+        def __init__(self):
+            super().__init__(daemon=True)
+            self.over = threading.Event()
+        def run(self):
+            self.over.wait()
+        def stop(self):
+            self.over.set()
+
+    class Called:
+        def __init__(self):
+            self.over = threading.Event()
+        def __call__(self):
+            self.over.wait()
+        def terminate(self):
+            self.over.set()
+
+    class Hanging(Watcher):
+        def close(self):
+            time.sleep(60)
+
+    class Raising(Watcher):
+        def close(self):
+            super().close()
+            raise OSError("planted")
+
+    class Block(Watcher):
+        close = None
+        def __enter__(self):
+            return self
+        def __exit__(self, *exc):
+            Watcher.close(self)
+
+    def test_close(leaky): pass
+    def test_shutdown():
+        KEPT["shutdown"] = Server().start()
+    def test_thread_class():
+        KEPT["thread"] = Own()
+        KEPT["thread"].start()
+    def test_executor():
+        KEPT["executor"] = ThreadPoolExecutor(2)
+        assert sum(KEPT["executor"].map(int, "123")) == 6
+    def test_timer():
+        KEPT["timer"] = threading.Timer(60, int)
+        KEPT["timer"].start()
+    def test_callable():
+        KEPT["callable"] = Called()
+        threading.Thread(target=KEPT["callable"], daemon=True).start()
+    def test_partial():
+        KEPT["partial"] = Watcher()
+        threading.Thread(target=functools.partial(KEPT["partial"]._loop), daemon=True).start()
+        KEPT["partial"]._thread = threading.Thread(target=int)
+        KEPT["partial"]._thread.start()
+    def test_with_block():
+        KEPT["with"] = Block().start()
+    def test_close_that_hangs():
+        KEPT["hangs"] = Hanging().start()
+    def test_close_that_raises():
+        KEPT["raises"] = Raising().start()
+    def test_no_owner():
+        KEPT["none"] = threading.Event()
+        threading.Thread(target=KEPT["none"].wait, daemon=True).start()
+        threading.Thread(target=lambda: KEPT["none"].wait(), name="alone", daemon=True).start()
+
+    @pytest.fixture(scope="session")
+    def pool():
+        with ThreadPoolExecutor(1) as pool:
+            yield pool
+
+    class Shared(Watcher):
+        closed = False
+        def spawn(self):
+            threading.Thread(target=self._loop, name="of a shared server", daemon=True).start()
+        def close(self):
+            self.closed = True
+            super().close()
+
+    @pytest.fixture(scope="module")
+    def shared():
+        shared = Shared().start()
+        yield shared
+        assert not shared.closed
+        shared.close()
+
+    def test_living_owners(pool, shared):
+        pool.submit(int).result()
+        shared.spawn()
+        assert not shared.closed
+    def test_living_owners_are_left_alone(pool, shared):
+        pool.submit(int).result()
+        assert not shared.closed
+
+    def test_at_last():
+        names = [thread.name for thread in threading.enumerate()]
+        assert "alone" in names
+"""
+
+EXPECTED = {
+    "test_close": r"stopped by Watcher\.close\(\)",
+    "test_shutdown": r"stopped by Server\.shutdown\(\)",
+    "test_thread_class": r"stopped by Own\.stop\(\)",
+    "test_executor": r"stopped (by ThreadPoolExecutor\.shutdown\(\)|before its turn: .*)",
+    "test_timer": r"stopped by Timer\.cancel\(\)",
+    "test_callable": r"stopped by Called\.terminate\(\)",
+    "test_partial": r"stopped by Watcher\.close\(\)",
+    "test_with_block": r"stopped by Block\.__exit__\(\)",
+    "test_close_that_hangs": r"still alive after Hanging\.close\(\), which did not return within 1 s",
+    "test_close_that_raises": r"stopped by Raising\.close\(\), which raised OSError: planted",
+    "test_no_owner": r"left alone: nothing that closes it could be found",
+}
+
+
+def test_what_leaked_is_stopped_and_the_report_says_how(run):
+    way = (
+        ["--dist=loadfile"] if run.way == ["-n", "2"] else []
+    )  # one process: the last test looks at its threads
+    inner = run.watched("--gpuguard-reap", "-vv", *way, test_it=SUITE)
+    assert set(inner.outcomes.values()) == {"passed"}
+    done = {}
+    for group in inner.report.groups:
+        for leak in group.leaks:
+            done.setdefault(leak.origin.nodeid.partition("::")[2], set()).add(leak.reaped)
+    assert done.keys() == EXPECTED.keys()
+    for name, pattern in EXPECTED.items():
+        assert all(re.fullmatch(pattern, said) for said in done[name]), (name, done[name])
+    assert "reaped    1 of 1: stopped by Watcher.close()" in "\n".join(inner.section)
+
+
+def test_without_being_asked_nothing_is_stopped(run_plain):
+    inner = run_plain.watched(
+        test_it="""
+            from watcher import Watcher
+            KEPT = []
+            def test_leaks():
+                KEPT.append(Watcher().start())
+            def test_next():
+                assert KEPT[0]._thread.is_alive()
+        """
+    )
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert [leak.reaped for leak in inner.report.groups[0].leaks] == [None]

@@ -1,0 +1,289 @@
+"""Whose is it: threads of class, module and session scope are judged when it ends, and blamed on it."""
+
+from __future__ import annotations
+
+import re
+
+LEAKY = """
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+    import pytest
+    from watcher import Watcher
+
+    @pytest.fixture(scope="module")
+    def of_module():
+        return Watcher().start()
+
+    @pytest.fixture(scope="class")
+    def of_class():
+        return Watcher().start()
+
+    @pytest.fixture(scope="session")
+    def of_session():
+        return Watcher().start()
+
+    @pytest.fixture(scope="session", params=["a", "b"])
+    def of_parameter(request):
+        return Watcher().start()
+
+    @pytest.fixture(scope="module")
+    def by_name():
+        return Watcher().start()
+
+    @pytest.fixture(scope="module")
+    def broken():
+        Watcher().start()
+        raise OSError("planted")
+
+    class Spawner(Watcher):
+        def _loop(self):
+            Watcher().start()
+
+    @pytest.fixture(scope="module")
+    def inherited():
+        yield Spawner().start()
+
+    KEPT = []  # a pool that nobody refers to any more ends its threads by itself
+
+    @pytest.fixture(scope="session")
+    def pool():
+        KEPT.append(ThreadPoolExecutor(1))
+        return KEPT[0]
+
+    @pytest.fixture(scope="module")
+    def in_its_teardown():
+        yield
+        Watcher().start()
+
+    def test_first(of_module): pass
+    def test_second(of_module): pass
+
+    class TestClass:
+        def test_in_class(self, of_class): pass
+        def test_last_of_class(self, of_class): pass
+
+    def test_session(of_session): pass
+    def test_parameter(of_parameter): pass
+    def test_by_name(request):
+        request.getfixturevalue("by_name")
+    @pytest.mark.xfail(raises=OSError)
+    def test_broken(broken): pass
+    def test_inherited(inherited): pass
+    def test_pool(pool):
+        assert pool.submit(int).result() == 0
+    def test_of_teardown(in_its_teardown): pass
+    def test_after_all(): pass
+"""
+
+XUNIT = """
+    from watcher import Watcher
+
+    def setup_module():
+        Watcher().start()
+
+    class TestXunit:
+        @classmethod
+        def setup_class(cls):
+            Watcher().start()
+        def test_xunit(self): pass
+
+    def test_xunit_last(): pass
+"""
+
+INNOCENT = """
+    import threading, time
+    from concurrent.futures import ThreadPoolExecutor
+    import pytest
+    from watcher import Watcher
+
+    class Lazy:
+        # Starts its thread when it is first needed, deep inside, as a solver starts its watcher.
+        def __init__(self):
+            self.parts = {"watchers": []}
+        def solve(self):
+            if not self.parts["watchers"]:
+                self.parts["watchers"].append(Watcher().start())
+        def close(self):
+            for watcher in self.parts["watchers"]:
+                watcher.close()
+
+    class Spawner(Watcher):
+        def __init__(self):
+            super().__init__()
+            self.child = Watcher()
+        def _loop(self):
+            self.child.start()
+            super()._loop()
+        def close(self):
+            super().close()
+            self.child.close()
+
+    def closed(made):
+        yield made
+        made.close()
+
+    @pytest.fixture(scope="session")
+    def session_pool():
+        with ThreadPoolExecutor(4) as pool:
+            yield pool
+
+    @pytest.fixture(scope="module")
+    def lazy():
+        yield from closed(Lazy())
+
+    @pytest.fixture(scope="session")
+    def session_watcher():
+        yield from closed(Watcher().start())
+
+    @pytest.fixture(scope="module")
+    def spawner():
+        yield from closed(Spawner().start())
+
+    @pytest.fixture(scope="module")
+    def has_the_config(request):
+        return {"config": request.config, "request": request}
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_pool_and_lazy(session_pool, lazy, n):
+        lazy.solve()
+        assert session_pool.submit(int).result() == 0
+
+    @pytest.mark.parametrize("n", range(2))
+    def test_others(session_watcher, spawner, n):
+        while not spawner.child._thread.is_alive():
+            time.sleep(0.001)
+"""
+
+CULPRIT = """
+    import pytest
+    from watcher import Watcher
+
+    @pytest.fixture(scope="session")
+    def has_the_config(request):
+        return {"config": request.config, "request": request}
+
+    @pytest.fixture(scope="session")
+    def other():
+        yield Watcher()
+
+    @pytest.fixture
+    def leaky():
+        return Watcher().start()
+
+    def test_leaks_beside_wide_fixtures(has_the_config, other, leaky): pass
+"""
+
+
+def _owners(inner):
+    found = {}
+    for group in inner.report.groups:
+        for leak in group.leaks:
+            name = leak.origin.fixture.name if leak.origin.fixture else leak.origin.nodeid.rpartition("::")[2]
+            found[name] = leak.judged_at
+    return found
+
+
+def test_wide_leaks_fail_the_run_and_no_test(run):
+    inner = run.watched(
+        "-v", "--gpuguard-leaks=error", test_leaky=LEAKY, test_xunit=XUNIT, test_innocent=INNOCENT
+    )
+    assert {name: said for name, said in inner.outcomes.items() if said not in {"passed", ""}} == {
+        "test_broken": "setup skipped"
+    }
+    assert _owners(inner) == {
+        "of_module": "module",
+        "of_class": "class",
+        "of_session": "session",
+        "of_parameter": "session",
+        "by_name": "module",
+        "broken": "module",
+        "inherited": "module",
+        "pool": "session",
+        "in_its_teardown": "module",
+        "setup_module": "module",
+        "setup_class": "class",
+    }
+    assert inner.ret == 1
+    assert re.search(r"leaks of module or session scope make the run fail: \d+", inner.out)
+    said = re.sub(r"\s+", " ", "\n".join(inner.section))
+    assert "fixture `of_session` (session) test_leaky.py:14" in said
+    assert (
+        "`setup_module` starts the thread and nobody ends it: call Watcher.close() in `teardown_module`"
+        in said
+    )
+    assert "the session" in said
+    assert "test_innocent" not in said
+    assert "_xunit" not in said
+    assert "_pytest/" not in said
+    certainty = {
+        leak.origin.fixture.name: leak.origin.certainty for g in inner.report.groups for leak in g.leaks
+    }
+    assert certainty["inherited"] == "inherited"
+    assert certainty["of_module"] == "exact"
+
+
+def test_report_leaves_the_run_alone_and_a_held_config_hides_nothing(run):
+    inner = run.watched(test_xunit=XUNIT, test_culprit=CULPRIT)
+    assert inner.ret == 0
+    assert _owners(inner) == {"setup_module": "module", "setup_class": "class", "leaky": "function"}
+    assert "make the run fail" not in inner.out
+
+
+def test_what_a_stopped_run_leaves_standing_is_judged(run):
+    inner = run.watched(
+        "--gpuguard-leaks=error",
+        "-x",
+        test_it="""
+            import pytest
+            from watcher import Watcher
+
+            @pytest.fixture(scope="module")
+            def of_module():
+                return Watcher().start()
+
+            @pytest.fixture(scope="session")
+            def of_session():
+                return Watcher().start()
+
+            @pytest.fixture(scope="session")
+            def closed_late():
+                watcher = Watcher().start()
+                yield
+                watcher.close()
+
+            def test_fails(of_module, of_session, closed_late):
+                assert 0
+            def test_never_run(of_module): pass
+        """,
+    )
+    assert _owners(inner) == {"of_module": "module", "of_session": "session"}
+    assert inner.outcomes["test_fails"] == "failed"
+
+
+def test_wide_leaks_found_after_the_last_test_fail_the_run(run):
+    """A plugin's stop after a passed test leaves wide fixtures to the end of the session."""
+    inner = run.watched(
+        "--gpuguard-leaks=error",
+        conftest="""
+            import pytest
+
+            @pytest.hookimpl(wrapper=True, tryfirst=True)
+            def pytest_runtest_protocol(item, nextitem):
+                result = yield
+                item.session.shouldstop = "enough"
+                return result
+        """,
+        test_it="""
+            import pytest
+            from watcher import Watcher
+
+            @pytest.fixture(scope="module")
+            def of_module():
+                return Watcher().start()
+
+            def test_passes(of_module): pass
+            def test_never_run(of_module): pass
+        """,
+    )
+    assert "of_module" in _owners(inner)
+    assert inner.report.run.exit_status == inner.ret != 0
