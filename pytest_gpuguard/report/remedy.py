@@ -19,6 +19,10 @@ def _call(closing: str | None) -> str:
 _ENDS = {"thread": "tell it to stop and join it"}
 
 
+def _makes(leak: Leak) -> str:
+    return "starts the thread" if leak.kind == "thread" else f"makes the {leak.kind}"
+
+
 def _closes(leak: Leak) -> str:
     if leak.keeper and leak.closing == "__exit__":
         return f"use the {leak.keeper} in a `with` statement"
@@ -32,8 +36,8 @@ def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     if made is None:
         if fixture.name.startswith(("setup_", "setUp")):  # pytest's xunit style has no yield
             twin = fixture.name.replace("setup", "teardown").replace("setUp", "tearDown")
-            return f"`{fixture.name}` makes it and nobody ends it: {_closes(leak)} in `{twin}`"
-        return f"fixture `{fixture.name}` makes it and nobody ends it: {_closes(leak)} after a `yield`"
+            return f"`{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} in `{twin}`"
+        return f"fixture `{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} after a `yield`"
     if not fixture.yields:
         return (
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "
