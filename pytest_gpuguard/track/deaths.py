@@ -5,7 +5,8 @@ its work then waits without end. So the exception is kept until the test is over
 has stayed in one wait or one poll loop since, the wait is broken with the exception as its cause.
 
 A sampler cannot tell a poll loop from a loop that makes progress with pauses: both show the same frames.
-It therefore asks for the same place *and* for no line of the loop that it had not seen before.
+It therefore asks for the same place *and* for no line, at any depth, that it had not seen there before: a
+poll loop has shown all of its few lines soon.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.threads import ThreadProbe
 
 __all__ = ["Death", "DeathWatch", "Place"]
+
+Sample = list[tuple[int, int, int]]
 
 _LEAVES = 3
 _TRIES = 5
@@ -46,14 +49,27 @@ class Death:
 
 @dataclass(slots=True)
 class Place:
-    """Where the main thread stays: the frames common to all samples, the lines seen in the innermost."""
+    """Where the main thread stays: the frames common to all samples, the lines seen at each depth.
 
-    frames: list[tuple[int, int]]
+    A sample is ``(id of frame, id of code, line)`` for each frame, outermost first.
+    """
+
+    sample: InitVar[Sample]
     since: float
-    lines: set[int] = field(default_factory=set)
+    frames: list[tuple[int, int]] = field(init=False)
+    seen: set[tuple[int, int, int]] = field(init=False)
 
-    def holds(self, sample: list[tuple[int, int, int]], now: float) -> None:
-        """Compare with a sample, ``(id of frame, id of code, line)`` outermost first; start anew on a move.
+    def __post_init__(self, sample: Sample) -> None:
+        self.frames = [entry[:2] for entry in sample]
+        self.seen = self._lines(sample)
+
+    @staticmethod
+    def _lines(sample: Sample) -> set[tuple[int, int, int]]:
+        # By depth and code, not by frame: the frame of the next call is often at the address of the last.
+        return {(depth, code, line) for depth, (_, code, line) in enumerate(sample)}
+
+    def holds(self, sample: Sample, now: float) -> None:
+        """Compare with a sample; start anew on a move.
 
         The innermost few frames may come and go: they are the sleep, the poll, the wait of the loop.
         """
@@ -63,14 +79,13 @@ class Place:
                 break
             same += 1
         if same < len(self.frames) - _LEAVES or not same:
-            self.frames, self.since, self.lines = [entry[:2] for entry in sample], now, set()
+            self.since = now
+            self.__post_init__(sample)
             return
-        if same < len(self.frames):  # another frame is the innermost now: its lines are counted anew
-            del self.frames[same:]
-            self.lines.clear()
-        line = sample[same - 1][2]
-        if line not in self.lines:
-            self.lines.add(line)
+        del self.frames[same:]
+        lines = self._lines(sample)
+        if not lines <= self.seen:
+            self.seen |= lines
             self.since = now
 
     def on(self, frame: FrameType | None) -> bool:
@@ -78,8 +93,8 @@ class Place:
         return [entry[:2] for entry in _sample(frame)][: len(self.frames)] == self.frames
 
 
-def _sample(frame: FrameType | None) -> list[tuple[int, int, int]]:
-    found = []
+def _sample(frame: FrameType | None) -> Sample:
+    found: Sample = []
     while frame is not None:
         found.append((id(frame), id(frame.f_code), frame.f_lineno))
         frame = frame.f_back
@@ -185,7 +200,7 @@ class DeathWatch:
             return
         sample = _sample(sys._current_frames().get(self._interrupter.main))  # noqa: SLF001 - the documented way
         if self._place is None:
-            self._place = Place([entry[:2] for entry in sample], now)
+            self._place = Place(sample, now)
             return
         self._place.holds(sample, now)
         if now - self._place.since >= self._patience:

@@ -213,7 +213,7 @@ def test_wide_leaks_fail_the_run_and_no_test(run):
     )
     assert "the session" in said
     assert "test_innocent" not in said
-    assert "_xunit" not in said
+    assert "_xunit_setup" not in said
     assert "_pytest/" not in said
     certainty = {
         leak.origin.fixture.name: leak.origin.certainty for g in inner.report.groups for leak in g.leaks
