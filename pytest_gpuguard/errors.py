@@ -34,6 +34,41 @@ CATALOGUE: dict[str, Code] = {
             "mend the exception shown as the cause; hand errors of the thread to whoever waits for it",
         ),
         Code(
+            "GPG301",
+            "a claim on the budget ran out of patience",
+            "see who holds and who is ahead; lower the demand, or wait longer where that is expected",
+        ),
+        Code(
+            "GPG302",
+            "a claim on the budget would have waited for ever, and was refused at once",
+            "claim the whole amount in one piece before anything is held",
+        ),
+        Code(
+            "GPG303",
+            "a claim is larger than the whole budget",
+            "lower the demand, or raise the budget where this much really is there",
+        ),
+        Code(
+            "GPG304",
+            "the shared state of the budget was busy for its whole, bounded, waiting time",
+            "its holder is named where it can be seen; let it go on (SIGCONT) or end it",
+        ),
+        Code(
+            "GPG305",
+            "files of the budget were deleted while runs use them",
+            "end the runs that still use them, then start anew; or use another pool",
+        ),
+        Code(
+            "GPG306",
+            "a folder or file of the budget is not ours alone",
+            "remove what was put there, or choose another folder with --gpuguard-budget-dir",
+        ),
+        Code(
+            "GPG307",
+            "locks do not exclude on this platform or file system; one claim at a time holds the whole pool",
+            "choose a folder on a local file system (ext4, xfs, btrfs, tmpfs, overlayfs, zfs)",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

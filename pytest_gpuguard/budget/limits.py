@@ -1,0 +1,152 @@
+"""How much there is to share: from the host's memory and the container's limits, or set by hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["cgroup_limits", "default_limits", "device_limits", "pinned_limit", "set_limits"]
+
+_MIB = 1 << 20
+_STEP = 64 * _MIB
+# Registration has failed on real machines once some 65,000 regions existed, summed over all processes.
+_PINNED_REGIONS = 32_000
+_WSL2_PINNED = 512 * _MIB
+# cgroup v1 writes "no limit" as a number near 2^63.
+_NO_LIMIT = 1 << 60
+_CGROUPS, _MEMBERSHIP, _RELEASE = (
+    Path("/sys/fs/cgroup"),
+    Path("/proc/self/cgroup"),
+    Path("/proc/sys/kernel/osrelease"),
+)
+
+
+def default_limits(
+    total: int | None = None,
+    *,
+    cgroups: Path = _CGROUPS,
+    membership: Path = _MEMBERSHIP,
+    release: Path = _RELEASE,
+) -> dict[str, int]:
+    """Return the limits that hold when nobody set any.
+
+    From limits, not from current usage: all workers must compute the same number.
+
+    Parameters
+    ----------
+    total
+        Bytes of memory of the host; asked of psutil by default.
+    cgroups, membership, release
+        Where the kernel shows them.
+    """
+    if total is None:
+        import psutil
+
+        total = int(psutil.virtual_memory().total)
+    least = min([total, *cgroup_limits(cgroups, membership)])
+    return {"pinned": pinned_limit(least, wsl2=_is_wsl2(release)), "pinned.regions": _PINNED_REGIONS}
+
+
+def pinned_limit(memory: int, *, wsl2: bool = False) -> int:
+    """Return an eighth of ``memory`` in steps of 64 MiB, one step at least; under WSL2 512 MiB at most."""
+    share = max(_STEP, memory // 8 // _STEP * _STEP)
+    return min(share, _WSL2_PINNED) if wsl2 else share
+
+
+def device_limits(totals: Mapping[str, int]) -> dict[str, int]:
+    """Return the limits of devices: nine tenths of the memory of each, by uuid.
+
+    Parameters
+    ----------
+    totals
+        Bytes of memory of each device, by its uuid.
+    """
+    return {f"gpu.{uuid.lower()}": total * 9 // 10 for uuid, total in totals.items()}
+
+
+def cgroup_limits(cgroups: Path, membership: Path) -> list[int]:
+    """Return the memory limits of our control group and all above it, of versions 1 and 2.
+
+    Parameters
+    ----------
+    cgroups
+        Where the groups are mounted.
+    membership
+        ``/proc/self/cgroup``, or its like.
+    """
+    found: list[int] = []
+    for line in _lines(membership):
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if not controllers:
+            # On a hybrid host the version 2 tree hangs beside those of version 1.
+            for mount in (cgroups, cgroups / "unified"):
+                found += _upwards(mount, path, "memory.max")
+        elif "memory" in controllers.split(","):
+            found += _upwards(cgroups / "memory", path, "memory.limit_in_bytes")
+    return found
+
+
+def _upwards(mount: Path, group: str, name: str) -> list[int]:
+    """Return the limits from ``group`` up to ``mount``, of those that can be seen from here."""
+    here = Path(os.path.normpath(mount / group.lstrip("/")))
+    if not here.is_relative_to(mount):
+        here = mount
+    folders = [here, *(parent for parent in here.parents if parent.is_relative_to(mount))]
+    texts = (line for folder in folders for line in _lines(folder / name)[:1])
+    return [int(text) for text in texts if text.isdigit() and int(text) < _NO_LIMIT]
+
+
+def _is_wsl2(release: Path) -> bool:
+    return any("microsoft" in line.lower() for line in _lines(release))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return []
+
+
+def set_limits(
+    limits: Mapping[str, int],
+    directory: Path | str | None = None,
+    pool: str = "host",
+    *,
+    seam: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Limit everybody in a pool, from now on and until the host restarts; runs that go on obey too.
+
+    Limits set here only ever lower what participants are configured with. Lowering revokes nothing: no more
+    is granted until enough came back, and claims that no longer fit at all are refused.
+
+    Parameters
+    ----------
+    limits
+        Absolute amounts; an empty mapping removes the limits set before.
+    directory, pool
+        As for :class:`pytest_gpuguard.Budget`.
+
+    Returns
+    -------
+    Path
+        The folder of the pool.
+    """
+    from pytest_gpuguard.ledger.entrance import check_pool, default_root, open_pool
+    from pytest_gpuguard.ledger.limitsfile import replace_limits
+    from pytest_gpuguard.ledger.reader import Reader
+    from pytest_gpuguard.ledger.wakeup import ring
+
+    folder = open_pool(Path(directory or default_root()), check_pool(pool))
+    path = folder.path
+    reader = Reader(folder, lambda _: None)
+    try:
+        replace_limits(folder, limits, seam)
+        # A higher limit may be what somebody waits for; a lower one may leave somebody without hope.
+        ring(folder, reader.participants())
+    finally:
+        reader.close()
+    return path

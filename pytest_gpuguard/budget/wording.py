@@ -1,0 +1,38 @@
+"""Amounts and names as messages write them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_gpuguard.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_gpuguard.budget.model import Person
+
+__all__ = ["amount_text", "amounts_text", "person_text"]
+
+
+def amount_text(name: str, amount: int) -> str:
+    """Return ``amount`` of a resource: bytes as ``"1.00 GiB"``, other things as a number."""
+    in_bytes = name == "pinned" or (name.startswith("gpu.") and not name.endswith(".slots"))
+    if not in_bytes:
+        return str(amount)
+    return f"-{format_bytes(-amount)}" if amount < 0 else format_bytes(amount)
+
+
+def amounts_text(amounts: Mapping[str, int]) -> str:
+    """Return ``"1.00 GiB pinned, 3 pinned.regions"``."""
+    return (
+        ", ".join(f"{amount_text(name, amount)} {name}" for name, amount in amounts.items() if amount)
+        or "nothing"
+    )
+
+
+def person_text(person: Person) -> str:
+    """Return ``"pid 4121  gw0 test_io"``; what is unusual about it is said."""
+    parts = [f"pid {person.pid}" if person.pid else f"slot {person.slot}", person.label]
+    if person.state not in {"running", "unknown"}:
+        parts.append(f"({person.state})")
+    return "  ".join(part for part in parts if part)

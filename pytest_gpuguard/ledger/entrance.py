@@ -1,0 +1,166 @@
+"""The way into a pool: ``<root>/gpuguard-<uid>/<boot id>/<pool>/``, and the lock that says somebody is in.
+
+Whoever is in holds a shared lock on the folder itself. The files everybody must agree on, ``ledger`` and
+``mutex``, are made only under the exclusive lock, that is, when nobody is in: when they are missing
+while somebody *is* in, live state was deleted, and making them anew would be a second budget.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_gpuguard.ledger.cleanup import sweep
+from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsupported
+from pytest_gpuguard.ledger.folder import Folder
+from pytest_gpuguard.ledger.layout import LEDGER, MUTEX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["boot_id", "check_pool", "default_root", "look_into", "make_pool", "open_pool"]
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_POOL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+def default_root() -> Path:
+    """Return ``/tmp``: the temporary directory of the environment may differ from job to job."""
+    return Path("/tmp")  # noqa: S108 - what lies below it is checked by descriptor
+
+
+def boot_id(path: Path = _BOOT_ID) -> str:
+    """Return eight hex digits that differ from one running kernel to another."""
+    try:
+        digits = path.read_text(encoding="ascii").replace("-", "").strip()
+    except OSError:
+        digits = ""
+    return digits[:8].ljust(8, "0")
+
+
+def check_pool(pool: str) -> str:
+    """Return ``pool``.
+
+    Raises
+    ------
+    ValueError
+        When it cannot be the name of a folder.
+    """
+    if _POOL.fullmatch(pool) is None:
+        message = f"a pool is named by 1 to 64 of A-Z a-z 0-9 . _ - such as 'host', got {pool!r}"
+        raise ValueError(message)
+    return pool
+
+
+def open_pool(
+    root: Path,
+    pool: str,
+    *,
+    boot: str | None = None,
+    patience: float = 2.0,
+    seam: Callable[[str], None] = lambda _: None,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Folder:
+    """Go into a pool, made when missing; closing the folder is going out.
+
+    Raises
+    ------
+    LedgerUnsafe
+        When a folder on the way is not ours alone.
+    LedgerLost
+        When others are in, but their files are gone.
+    LedgerUnsupported
+        When the file system has no locks on folders.
+    """
+    deadline = monotonic() + patience
+    boot = boot or boot_id()
+    while True:
+        folder = _attempt(root, boot, pool, seam)
+        if folder is not None:
+            return folder
+        if monotonic() > deadline:
+            path = root / f"gpuguard-{os.geteuid()}" / boot / pool
+            message = (
+                f"{path}: {LEDGER} or {MUTEX} is missing while somebody is in (waited {patience:g} s): "
+                "files were deleted under live runs; let them end, or use another pool"
+            )
+            raise LedgerLost(message)
+        sleep(0.002)
+
+
+def look_into(root: Path, pool: str, *, boot: str | None = None) -> Folder | None:
+    """Open a pool only to look at it; None when nobody ever used it."""
+    folder = None
+    with (
+        suppress(FileNotFoundError),
+        closing(_user_folder(root, create=False)) as user,
+        closing(user.enter(boot or boot_id(), create=False)) as generation,
+    ):
+        folder = generation.enter(pool, create=False)
+    if folder is not None and not (_in_use(folder) and _flock(folder, fcntl.LOCK_SH)):
+        folder.close()
+        return None
+    return folder
+
+
+def make_pool(root: Path, boot: str, pool: str) -> Folder:
+    """Open the folder of a pool, made when missing, without going in: no lock says that we are there."""
+    with closing(_user_folder(root, create=True)) as user, closing(user.enter(boot)) as generation:
+        return generation.enter(pool)
+
+
+def _user_folder(root: Path, *, create: bool) -> Folder:
+    with closing(Folder.root(root)) as top:
+        return top.enter(f"gpuguard-{os.geteuid()}", create=create)
+
+
+def _attempt(root: Path, boot: str, pool: str, seam: Callable[[str], None]) -> Folder | None:
+    """Go in once; None when somebody is just cleaning, or the folder went away below us."""
+    try:
+        with closing(_user_folder(root, create=True)) as user, closing(user.enter(boot)) as generation:
+            folder = generation.enter(pool)
+            seam("join: folder made")
+            try:
+                if _go_in(folder, seam, lambda: sweep(user, generation, boot, folder, seam)):
+                    return folder
+            except BaseException:
+                folder.close()
+                raise
+            folder.close()
+    except FileNotFoundError:
+        if not root.is_dir():
+            raise
+    return None
+
+
+def _go_in(folder: Folder, seam: Callable[[str], None], first_in: Callable[[], None]) -> bool:
+    if _flock(folder, fcntl.LOCK_EX):
+        seam("join: folder locked")
+        for name in (LEDGER, MUTEX):
+            os.close(folder.open_file(name, create=True))
+        seam("join: files made")
+        first_in()
+    # Changing an exclusive lock into a shared one lets go of it for a moment: a cleaner may come in between.
+    return _flock(folder, fcntl.LOCK_SH) and folder.alive() and _in_use(folder)
+
+
+def _in_use(folder: Folder) -> bool:
+    names = folder.names()
+    return LEDGER in names and MUTEX in names
+
+
+def _flock(folder: Folder, kind: int) -> bool:
+    try:
+        fcntl.flock(folder.fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        message = f"{folder.path}: folders cannot be locked on this file system ({error.strerror})"
+        raise LedgerUnsupported(message) from error
+    return True
