@@ -1,0 +1,74 @@
+"""Nothing is lost, over-committed or forgotten while workers are killed and stopped at random."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_gpuguard.ledger.entrance import look_into
+from pytest_gpuguard.ledger.ranges import locked
+from pytest_gpuguard.ledger.reader import Reader
+from tests.processes.children import Child
+from tests.processes.oracle import OverCommitError, Units
+from tests.processes.storm import LIMIT, storm
+
+
+def assert_nothing_left(root):
+    reader = Reader(look_into(root, "host"), lambda _: None)
+    try:
+        table = reader.read()
+        assert (table.held, table.waiters, reader.participants()) == ({}, (), [])
+        for fd in (reader._ledger, reader._resource("units")):
+            assert locked(fd, 0, 1 << 62) == []
+    finally:
+        reader.close()
+    units = Units(root / "units", LIMIT)
+    assert units.taken() == 0
+    units.close()
+
+
+def assert_sound(report, root):
+    assert (report.over_commits, report.timeouts, report.late, report.errors) == (0, 0, 0, []), report
+    assert_nothing_left(root)
+
+
+def test_a_short_storm_loses_nothing(tmp_path):
+    report = storm(tmp_path, grants=1500, workers=6, kill_every=0.06, stop_share=0.25, most_seconds=60)
+    assert_sound(report, tmp_path)
+    assert report.grants >= 1500
+    assert report.kills >= 5
+
+
+@pytest.mark.soak
+def test_ten_thousand_grants_under_150_kills_and_50_stops_lose_nothing(tmp_path):
+    kills = stops = grants = 0
+    while grants < 10_000 or kills < 150 or stops < 50:
+        report = storm(tmp_path, grants=5000, workers=8, kill_every=0.03, stop_share=0.3, most_seconds=120)
+        print(report)
+        assert_sound(report, tmp_path)
+        kills, stops, grants = kills + report.kills, stops + report.stops, grants + report.grants
+
+
+def test_the_judge_sees_one_unit_too_many(tmp_path):
+    def other(say, hear):
+        units = Units(tmp_path / "units", 8)
+        units.take(5)
+        say("has 5")
+        hear()
+
+    child = Child(other)
+    assert child.hear() == "has 5"
+    units = Units(tmp_path / "units", 8)
+    units.drop(units.take(3))
+    with pytest.raises(OverCommitError, match="1 of 4"):
+        units.take(4, patience=0.05)
+    child.kill()
+    assert units.take(8)
+    units.close()
+
+
+def test_the_storm_sees_a_ledger_that_grants_too_much(tmp_path, monkeypatch):
+    from pytest_gpuguard.ledger.reader import Reader as Real
+
+    monkeypatch.setattr(Real, "room", lambda self, name: (LIMIT, LIMIT))
+    report = storm(tmp_path, grants=100, workers=4, kill_every=10.0, stop_share=0.0, most_seconds=6)
+    assert report.over_commits > 0
