@@ -75,7 +75,7 @@ class Claimant:
         try:
             self._join(limits)
         except BaseException:
-            self.member.forget()
+            self.member.close()
             raise
         for line in survey.differences(self.member):
             say(line)
@@ -136,18 +136,20 @@ class Claimant:
         """Give ``amounts`` back and wake whoever may have them now."""
         if self._turns.put_off(lambda: self.release(amounts, lease)):
             return
-        told: tuple[int, ...] = ()
         with self._turns.take():
             if self.member.slot < 0:
                 return
-            self.member.repair()
-            self.member.give(amounts)
-            self.settings.seam("release: given")
-            if lease is not None:
-                self._signboard.remove(lease)
-            told = self._whom_to_tell()
-        self.settings.seam("release: before ring")
-        ring(self.member.folder, told)
+            try:
+                self.member.repair()
+                self.member.give(amounts)
+                self.settings.seam("release: given")
+                if lease is not None:
+                    self._signboard.remove(lease)
+            finally:
+                # Whatever interrupts us, what went back may be what somebody waits for.
+                told = self._whom_to_tell()
+                self.settings.seam("release: before ring")
+                ring(self.member.folder, told)
 
     def progress(self) -> None:
         """Show those who wait behind us that we got a step further."""
@@ -219,14 +221,16 @@ class Claimant:
         with self._turns.take():
             if not (granted or self.member.unsettled()):
                 return
-            self.member.unqueue()
-            self.member.give(granted or {})
-            self.member.repair()
-            self._first_seen = {}
-            told = self._whom_to_tell()
+            try:
+                self.member.unqueue()
+                self.member.give(granted or {})
+            finally:
+                self.member.repair()
+                self._first_seen = {}
+                told = self._whom_to_tell()
+                self.settings.seam("withdraw: before ring")
+                ring(self.member.folder, told)
         self._signboard.show()
-        self.settings.seam("withdraw: before ring")
-        ring(self.member.folder, told)
 
     def leave(self) -> None:
         """Give everything back and go; our pipe hangs up, which tells whoever watches us."""
@@ -235,10 +239,8 @@ class Claimant:
                 self.member.leave()
 
     def forget(self) -> None:
-        """Let go of our copies in a forked child: nothing is unlocked, the seat is the parent's."""
+        """Be nobody in a forked child, where the member's own descriptors are closed already."""
         self._turns = Turns()
-        if self.member.slot >= 0:
-            self.member.forget()
 
     def idle(self) -> bool:
         """Return whether nothing is held and nothing waited for."""

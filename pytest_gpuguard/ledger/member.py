@@ -136,14 +136,16 @@ class Member(Reader):
 
     def give(self, amounts: Mapping[str, int]) -> None:
         """Hold ``amounts`` less. Needs no mutex: sums only fall."""
-        # Memory falls first, in one step: if we are interrupted below, the next repair unlocks the rest.
+        # Memory falls first, in one step: if we are interrupted below, the repair unlocks the rest.
         self._dirty = True
         left = {name: self.held[name] - amount for name, amount in amounts.items()}
         self.held = self.held | left
-        for name, amount in amounts.items():
-            unlock(self._resource(name), amount_start(HELD, self.slot) + left[name], amount)
-            self._seam("give: resource given")
-        self._dirty = False
+        try:
+            for name, amount in amounts.items():
+                unlock(self._resource(name), amount_start(HELD, self.slot) + left[name], amount)
+                self._seam("give: resource given")
+        finally:
+            self.repair()
 
     def queue(self, wants: Mapping[str, int]) -> None:
         """Wait in line for ``wants``, which come first: nobody sees a ticket without the whole of them."""
@@ -215,9 +217,9 @@ class Member(Reader):
         """
         for fd in (self._ledger, *self._resources.values()):
             unlock(fd, 0, 0)
-        self.forget()
+        self.close()
 
-    def forget(self) -> None:
+    def close(self) -> None:
         """Close all descriptors and nothing else: in a forked child the locks are the parent's.
 
         The pipe closes last, so that whoever sees it hang up finds the locks gone.
@@ -225,4 +227,4 @@ class Member(Reader):
         self.held, self.wants, self.ticket, self.limits = {}, {}, None, {}
         self.bell = self._note = None
         self.slot = -1
-        self.close()
+        super().close()

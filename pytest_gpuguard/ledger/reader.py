@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Descriptors", "Reader"]
 
 
+_everybody: weakref.WeakSet[Reader] = weakref.WeakSet()
+
+
 class Descriptors:
     """Descriptors that one participant owns, closed together, in an order that matters.
 
@@ -97,6 +100,7 @@ class Reader:
         self.ticket: int | None = None
         self._descriptors = Descriptors(self)
         self._own(folder.fd)
+        _everybody.add(self)
         self._floor = -1
         self._resources: dict[str, int] = {}
         self._limits_file = LimitsFile(folder, say)
@@ -252,3 +256,12 @@ class Reader:
     def _collect(into: dict[int, dict[str, int]], name: str, amounts: Mapping[int, int]) -> None:
         for slot, amount in amounts.items():
             into.setdefault(slot, {})[name] = amount
+
+
+def _in_child() -> None:
+    """Close our copies, also of who was just joining: our life must not prolong the parent's locks."""
+    for reader in list(_everybody):
+        reader.close()
+
+
+os.register_at_fork(after_in_child=_in_child)

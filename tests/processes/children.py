@@ -43,6 +43,10 @@ class Child:
         line, _, self._text = self._text.partition(b"\n")
         return line.decode()
 
+    def has_said(self):
+        """Return whether :meth:`hear` would return at once."""
+        return b"\n" in self._text or bool(select.select([self._up], [], [], 0)[0])
+
     def say(self, line=""):
         """Tell it something."""
         os.write(self._down, line.encode() + b"\n")

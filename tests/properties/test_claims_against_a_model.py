@@ -263,7 +263,7 @@ class Claims(RuleBasedStateMachine):
         if process in self.line:
             self._leave_line(process)
         self.everybody.remove(process)
-        process.claimant.member.forget()
+        process.claimant.member.close()
         os.sched_yield()
 
 
