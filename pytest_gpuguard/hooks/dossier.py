@@ -15,9 +15,11 @@ from pytest_gpuguard.track.stall import Stall, all_stacks
 from pytest_gpuguard.units import format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.track.scope import Scene
-    from pytest_gpuguard.track.stacks import Places
+    from pytest_gpuguard.track.stacks import Frame, Places
     from pytest_gpuguard.track.tracker import Tracker
 
 __all__ = ["Dossier"]
@@ -101,19 +103,18 @@ class Dossier:
 
     def _waits_in(self) -> str:
         frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented way
-        frames = [entry for entry in self._places.read(capture(frame)) if entry.role in {"app", "library"}]
-        return (
-            f"{frames[-1].file}:{frames[-1].line} {frames[-1].function}" if frames else "(between two tests)"
-        )
+        inmost = _telling(self._places.read(capture(frame)))
+        return f"{inmost.file}:{inmost.line} {inmost.function}" if inmost else "(between two tests)"
 
     def _left(self) -> list[str]:
         found = []
         for suspect in self._tracker.abandoned():
             fixture = origin(suspect.birth, self._places)["fixture"]
-            line = created(suspect.birth, self._places)[0]
+            line = _telling(created(suspect.birth, self._places))
+            place = f", {line.file}:{line.line}" if line else ""
             by = f"fixture `{fixture['name']}` of " if fixture else ""
             test = suspect.birth.test.rpartition("::")[2]
-            found.append(f"{suspect.title}, by {by}{test}, {line.file}:{line.line}")
+            found.append(f"{suspect.title}, by {by}{test}{place}")
         return found
 
     def _text(self, stall: Stall, own: dict[str, Any], others: list[dict[str, Any]]) -> str:
@@ -126,6 +127,15 @@ class Dossier:
         lines.append("  hint: what is still held must be given back by the fixture that took it;")
         lines.append("        --gpuguard-reap stops leaked threads, --gpuguard-stall-end sets this limit")
         return "\n".join(lines)
+
+
+def _telling(frames: Sequence[Frame]) -> Frame | None:
+    """Return the innermost frame of the project, else of a library: nobody looks for a lock in a lock."""
+    for roles in ({"app", "fixture", "test"}, {"library"}):
+        for frame in reversed(frames):
+            if frame.role in roles:
+                return frame
+    return None
 
 
 def _process_lines(state: dict[str, Any]) -> list[str]:

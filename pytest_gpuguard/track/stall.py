@@ -108,6 +108,7 @@ class StallWatch:
         if now - self._ended_at < _AGAIN_AFTER:
             return
         if self._ending is None or self._ending[0] != progress:
+            self._seen = progress
             self._ending = progress, self._report(stall)
         text = self._ending[1]
         self._ended_at = now

@@ -21,3 +21,9 @@ def run(way: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) ->
 def run_plain(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """For what cannot depend on the distribution: help, wrong settings, what one process restores."""
     return Runner(pytester, monkeypatch, WAYS["plain"])
+
+
+@pytest.fixture
+def run_two(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """For what only two processes can do: wait for each other, crash alone."""
+    return Runner(pytester, monkeypatch, WAYS["n2"])
