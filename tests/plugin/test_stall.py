@@ -173,7 +173,7 @@ def test_a_wait_in_c_that_ignores_signals_is_one_stall_and_fails_nobody_afterwar
     )
     assert inner.outcomes["test_next"] == "passed"
     assert len(inner.report.stalls) == 1
-    assert "".join(inner.stacks.values()).count("Stall(") == 1
+    assert "".join(inner.stacks.values()).count("Stall(test=") == 1
 
 
 def test_workers_that_wait_for_each_other_name_each_other(run_two):

@@ -1,0 +1,226 @@
+"""The record of a run: complete, readable by its model, silent about the machine, there whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+SUITE = """
+    import os, threading
+    from pathlib import Path
+    import pytest
+    from watcher import Watcher
+
+    @pytest.fixture
+    def leaky():
+        return Watcher().start()
+
+    @pytest.fixture(scope="module")
+    def wide():
+        yield Watcher().start()
+
+    def test_leaks(leaky, wide): pass
+
+    def test_skips():
+        pytest.skip("planted")
+
+    def test_changes_the_folder(tmp_path):
+        os.chdir(tmp_path)
+
+    def test_dies():
+        def work():
+            raise FileNotFoundError(f"no file {Path(__file__).parent}/data.bin nor /etc/data.bin")
+        thread = threading.Thread(target=work, name="dies")
+        thread.start()
+        thread.join()
+
+    def test_fails():
+        assert 0
+"""
+
+
+def test_the_record_says_it_all_and_nothing_of_the_machine(run):
+    folder = run.pytester.path
+    inner = run.watched(f"--gpuguard-report={folder}/out", "-v", "--gpuguard-leaks=error", test_it=SUITE)
+    report = inner.report
+    workers = {"gw0", "gw1"} if "2" in run.way else {"main"}
+    assert (report.schema_version, report.tool) == (1, "pytest-gpuguard")
+    assert {worker.id for worker in report.workers} <= workers
+    assert {(worker.end, worker.unable) for worker in report.workers} == {("ok", None)}
+    assert all(worker.pid != os.getpid() for worker in report.workers)
+    assert report.run.exit_status == inner.ret == 1
+    assert 0 < report.run.duration_s < 100
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\+00:00", report.run.started)
+    by_name = {span.nodeid.partition("::")[2]: span for span in report.tests}
+    assert {name: span.outcome for name, span in by_name.items()} == {
+        "test_leaks": "failed",
+        "test_skips": "skipped",
+        "test_changes_the_folder": "passed",
+        "test_dies": "passed",
+        "test_fails": "failed",
+    }
+    assert all(0 <= span.start <= span.stop <= report.run.duration_s + 1 for span in report.tests)
+    leaks = {leak.id: leak for group in report.groups for leak in group.leaks}
+    (mine,) = [leak for leak in leaks.values() if leak.judged_at == "function"]
+    (wide,) = [leak for leak in leaks.values() if leak.judged_at == "module"]
+    assert mine.id in by_name["test_leaks"].leak_ids
+    assert mine.judged_node == "test_it.py::test_leaks"
+    assert wide.judged_node == "test_it.py"
+    assert (mine.origin.fixture.made, mine.origin.fixture.closing, mine.origin.fixture.yields) == (
+        "Watcher",
+        "close",
+        False,
+    )
+    assert wide.origin.fixture.yields
+    assert mine.subject.now[-1].function == "Condition.wait"
+    assert mine.created_at < mine.found_at
+    assert mine.settled_for_s >= 0.2
+    assert report.verdict.leaks == len(report.groups) == 2
+    (death,) = report.deaths
+    assert (death.thread, death.nodeid, death.interrupted) == ("dies", "test_it.py::test_dies", False)
+    text = (folder / "out/report.json").read_text()
+    assert json.loads(text) == json.loads(
+        next((folder / ".pytest_cache/d/gpuguard").glob("*/report.json")).read_text()
+    )
+    for private in (str(folder), str(Path.home()), "/tmp", os.path.realpath(os.sys.prefix)):
+        assert private not in text, private
+    assert "no file data.bin nor <elsewhere>/data.bin" in text
+    assert (folder / "out/.gitignore").read_text() == "*\n"
+
+
+def test_under_ci_the_record_is_exported_beside_the_suite(run):
+    run.setenv("CI", "true")
+    inner = run.watched(
+        test_it="""
+            import os
+            def test_changes_the_folder(tmp_path):
+                os.chdir(tmp_path)
+        """
+    )
+    exported = inner.folder / ".gpuguard"
+    assert sorted(path.name for path in exported.iterdir()) == [".gitignore", "report.json"]
+    assert inner.report.settings["report"].source == "CI"
+
+
+def test_a_folder_that_was_there_is_not_taken_over(run_plain):
+    folder = run_plain.pytester.mkdir("mine")
+    (folder / "stacks").mkdir()
+    (folder / "stacks" / "hay.txt").write_text("mine")
+    (folder / "stacks" / "main-12.txt").write_text("of an earlier export")
+    run_plain.watched("--gpuguard-report=mine", test_it="def test_it(): pass")
+    assert sorted(path.name for path in folder.iterdir()) == ["report.json", "stacks"]
+    assert [path.name for path in (folder / "stacks").iterdir()] == ["hay.txt"]
+
+
+def test_the_last_five_runs_are_kept_and_a_living_one_besides(run_plain):
+    """A long run starts first; six short ones beside it must not take its folder."""
+    pytester = run_plain.pytester
+    pytester.makepyfile(
+        test_long="""
+            import time
+            from pathlib import Path
+            def test_it():
+                end = time.monotonic() + 60
+                while not Path("over").exists() and time.monotonic() < end:
+                    time.sleep(0.05)
+        """
+    )
+    long = {}
+    runs = pytester.path / ".pytest_cache/d/gpuguard"
+    thread = threading.Thread(target=lambda: long.update(done=run_plain.watched("test_long.py")))
+    thread.start()
+    try:
+        while not (runs.exists() and list(runs.glob("[!.]*"))):
+            assert thread.is_alive()
+        (living,) = runs.glob("[!.]*")
+        for number in range(6):
+            pytester.makepyfile(**{f"test_short{number}": "def test_it(): pass"})
+            assert (
+                pytester.runpytest_inprocess("--gpuguard", "-p", "no:xdist", f"test_short{number}.py").ret
+                == 0
+            )
+        assert living.is_dir()
+        assert len(list(runs.iterdir())) == 6
+    finally:
+        (pytester.path / "over").touch()
+        thread.join(60)
+    assert long["done"].ret == 0
+    assert (living / "report.json").exists()
+
+
+def test_what_was_sent_before_a_worker_died_is_there(run_two):
+    inner = run_two.watched(
+        test_it="""
+            import os
+            import pytest
+            from watcher import Watcher
+
+            @pytest.mark.parametrize("n", range(8))
+            def test_leaks(n):
+                Watcher().start()
+
+            def test_crashes():
+                os._exit(3)
+        """,
+    )
+    report = inner.report
+    assert sum(group.totals.occurrences for group in report.groups) == 8
+    ends = {worker.id: worker.end for worker in report.workers}
+    (crashed,) = [span for span in report.tests if span.nodeid.endswith("test_crashes")]
+    assert crashed.outcome == "failed"
+    assert 0 < crashed.start <= crashed.stop <= report.run.duration_s + 1
+    assert ends[crashed.worker] == "crashed"
+    assert {worker.end for worker in report.workers if worker.id != crashed.worker} == {"ok"}
+
+
+def test_a_worker_that_dies_at_once_is_named(run_two):
+    inner = run_two.watched(
+        test_it="""
+            import os
+            def test_crashes():
+                os._exit(3)
+        """
+    )
+    assert "crashed" in {worker.end for worker in inner.report.workers}
+    assert "main" not in {worker.id for worker in inner.report.workers}
+    assert {span.worker[:2] for span in inner.report.tests} == {"gw"}
+
+
+@pytest.mark.parametrize(
+    ("args", "source"),
+    [
+        (["--no-such-option"], "def test_it(): pass"),
+        (["no_such_file.py"], "def test_it(): pass"),
+        ([], "import no_such_module"),
+        (["-k", "nothing"], "def test_it(): pass"),
+    ],
+)
+def test_a_run_without_tests_ends_as_it_would_without_us(run, args, source):
+    inner = run.watched(*args, test_it=source)
+    code = run(*args).ret
+    assert inner.ret == code != 0
+    assert "INTERNALERROR" not in inner.out + inner.err
+    assert "Traceback" not in inner.err
+    if code != 4:
+        assert "gpuguard: threads watched, 0 started in 0 tests" in inner.out
+        assert inner.report.run.exit_status == code
+
+
+def test_a_cache_that_cannot_be_written_costs_the_journal_alone(run):
+    (run.pytester.path / ".pytest_cache").write_text("no folder")
+    inner = run.watched("--gpuguard-report=out", test_it="def test_it(): pass")
+    assert inner.ret == 0
+    assert (inner.folder / "out/report.json").exists()
+
+
+def test_without_a_cache_nothing_stays_behind(run):
+    scratch = run.pytester.mkdir("scratch")
+    run.setenv("TMPDIR", str(scratch))
+    inner = run.watched("-p", "no:cacheprovider", test_it="def test_it(): pass")
+    assert inner.ret == 0
+    assert [path for path in scratch.iterdir() if path.name.startswith("gpuguard")] == []
