@@ -207,7 +207,7 @@ def test_a_run_without_tests_ends_as_it_would_without_us(run, args, source):
     assert "INTERNALERROR" not in inner.out + inner.err
     assert "Traceback" not in inner.err
     if code != 4:
-        assert "gpuguard: threads watched, 0 started in 0 tests" in inner.out
+        assert "gpuguard: nothing seen in 0 tests" in inner.out
         assert inner.report.run.exit_status == code
 
 
