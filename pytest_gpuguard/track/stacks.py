@@ -21,7 +21,7 @@ RawStack = tuple[tuple["CodeType", int], ...]
 Role = Literal["test", "fixture", "app", "library", "harness"]
 
 _DEPTH = 24
-_ABSOLUTE = re.compile(r"(?:(?<=[=:,;\s'\"(\[])|^)/(?!/)[^=:,;\s'\")\]]*")
+_ABSOLUTE = re.compile(r"(?:(?<=[=:,;\s'\"(])|^)/(?!/)[^=:,;\s'\")]*")
 #: Packages that run the tests, and are never to blame.
 HARNESS = frozenset({"_pytest", "pytest", "pluggy", "xdist", "execnet", "pytest_gpuguard"})
 

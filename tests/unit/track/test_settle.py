@@ -1,0 +1,71 @@
+"""Suspects get time to go, and a clean look costs none; by a clock that the test turns."""
+
+# ruff: noqa: D102 - stand-ins whose names say it
+from __future__ import annotations
+
+import pytest
+
+from pytest_gpuguard.track.settle import settle
+
+
+class Clock:
+    """Time that passes only in sleeps."""
+
+    def __init__(self):
+        self.now, self.pauses, self.collections = 0.0, [], 0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def collect(self):
+        self.collections += 1
+
+    def settle(self, suspects, limit):
+        return settle(suspects, limit, clock=self, sleep=self.sleep, collect=self.collect)
+
+
+def test_nobody_suspected_costs_nothing():
+    clock = Clock()
+    assert clock.settle(list, 2.0) == ([], 0.0)
+    assert (clock.pauses, clock.collections) == ([], 0)
+
+
+def test_who_goes_in_time_is_no_suspect():
+    clock = Clock()
+    left, waited = clock.settle(lambda: ["thread"] if clock.now < 0.05 else [], 2.0)
+    assert left == []
+    assert 0.05 <= waited < 0.12
+
+
+def test_who_stays_is_returned_at_the_limit_and_not_later():
+    clock = Clock()
+    left, waited = clock.settle(lambda: ["thread"], 0.3)
+    assert left == ["thread"]
+    assert waited == pytest.approx(0.3)
+    assert sum(clock.pauses) == pytest.approx(0.3)
+
+
+def test_pauses_double_up_to_a_longest_one():
+    clock = Clock()
+    clock.settle(lambda: ["thread"], 2.0)
+    first, second = clock.pauses[:2]
+    assert second == 2 * first
+    assert max(clock.pauses) == 0.05
+
+
+def test_one_collection_once_the_first_milliseconds_are_over():
+    clock = Clock()
+    clock.settle(lambda: ["thread"] if clock.now < 0.001 else [], 2.0)
+    assert clock.collections == 0
+    clock.settle(lambda: ["thread"] if not clock.collections else [], 2.0)
+    assert clock.collections == 1
+
+
+def test_no_time_at_all_is_one_look():
+    clock = Clock()
+    assert clock.settle(lambda: ["thread"], 0.0) == (["thread"], 0.0)
+    assert clock.pauses == []
