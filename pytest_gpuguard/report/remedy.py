@@ -10,6 +10,16 @@ if TYPE_CHECKING:
 __all__ = ["remedy"]
 
 
+#: Functions of the xunit style, which has no yield, and where what they start is ended.
+_XUNIT = {
+    "setup_module": "teardown_module",
+    "setup_class": "teardown_class",
+    "setup_method": "teardown_method",
+    "setup_function": "teardown_function",
+    "setUpClass": "tearDownClass",
+}
+
+
 def _call(closing: str | None) -> str:
     if closing == "__exit__":
         return "put a `with` around the yield"
@@ -34,8 +44,8 @@ def _closes(leak: Leak) -> str:
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     made, closing = fixture.made, fixture.closing
     if made is None:
-        if fixture.name.startswith(("setup_", "setUp")):  # pytest's xunit style has no yield
-            twin = fixture.name.replace("setup", "teardown").replace("setUp", "tearDown")
+        twin = _XUNIT.get(fixture.name)
+        if twin:
             return f"`{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} in `{twin}`"
         return f"fixture `{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} after a `yield`"
     if not fixture.yields:

@@ -141,7 +141,8 @@ def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
         inner = now[-1]
         yield from _field("now", f"{inner.file}:{inner.line}  {inner.function}")
     if not leak.verified:
-        yield from _field("note", "its test failed: the traceback may be what keeps it alive")
+        test = "its" if leak.judged_at == "function" else "the last"
+        yield from _field("note", f"{test} test failed: the traceback may be what keeps it alive")
     yield from _field("hint", remedy(leak), "good")
     yield from _reaped(group)
 
@@ -207,7 +208,8 @@ def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
     """Return the body of the terminal section; empty when there is nothing to say."""
     if not (report.groups or report.deaths or report.stalls) or (verbosity < 0 and not report.groups):
         return []
-    lines: list[Line] = [[Piece(summary(report), "bad" if report.groups else "warn")]]
+    style = "bad" if report.groups else "warn"
+    lines: list[Line] = [[Piece(line, style)] for line in textwrap.wrap(summary(report), WIDTH)]
     shown = report.groups if verbosity > 0 else report.groups[:_MOST_GROUPS]
     blocks: list[Iterator[Line]] = [leak_lines(group, verbosity) for group in shown]
     blocks += [_death_lines(report.deaths), _stall_lines(report.stalls)]

@@ -11,6 +11,8 @@ import sysconfig
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_gpuguard.track.words import sound
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import CodeType, FrameType
@@ -71,7 +73,7 @@ class Places:
 
     def shown(self, filename: str) -> tuple[str, Role]:
         """Return ``filename`` as people should see it, and the role its place suggests."""
-        path = Path(filename)
+        path = Path(sound(filename))
         for base in self._site:
             if path.is_relative_to(base):
                 relative = path.relative_to(base)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from pytest_gpuguard.track.scope import BEFORE, Birth, Fixture, Owner, Scene
 
 
@@ -12,8 +14,13 @@ def _scene(closure=()):
     return scene, test
 
 
-def _birth(scene, maker=None, stack=()):
-    return scene.birth("m:work", maker, "exact", stack, 2.0)
+def _birth(scene, stack=()):
+    return scene.born("m:work", stack)
+
+
+def _birth_in_a_thread(scene):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_birth, scene).result()
 
 
 def _wide(name="wide", code=None):
@@ -62,13 +69,22 @@ def test_a_setup_that_was_cut_short_leaves_nothing_in_force():
 
 
 def test_what_a_thread_makes_belongs_where_the_thread_does():
-    scene, _ = _scene()
+    scene, test = _scene()
     fixture, owner = _wide()
     scene.enter(fixture, owner, 1.1)
     maker = _birth(scene)
     scene.leave(fixture, owner, None, 1.2)
-    child = _birth(scene, maker)
+    scene.makers += [lambda: None, lambda: maker]
+    assert _birth(scene).owner is test  # in the main thread nobody is asked
+    child = _birth_in_a_thread(scene)
     assert (child.owner, child.fixture, child.certainty) == (owner, fixture, "inherited")
+
+
+def test_what_an_unknown_thread_makes_is_put_down_to_what_is_in_force():
+    scene, test = _scene()
+    assert (_birth(scene).certainty, _birth(scene).owner) == ("exact", test)
+    child = _birth_in_a_thread(scene)
+    assert (child.owner, child.certainty) == (test, "inferred")
 
 
 def test_in_a_teardown_the_code_on_the_stack_tells_the_owner():

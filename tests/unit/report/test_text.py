@@ -1,0 +1,124 @@
+"""What a terminal shows: as recorded, within 80 columns, and harmless whatever a suite calls its things."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pytest_gpuguard.report.build import group
+from pytest_gpuguard.report.model import Stall
+from pytest_gpuguard.report.text import closing_lines, plain, printable, section_lines, summary, tail
+from tests.golden.record import HERE, VIEWS, read, view
+
+REPLACE = msgspec.structs.replace
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_are_as_recorded(name):
+    """After a wanted change: ``python -m tests.golden.record --views``, and read the difference."""
+    assert view(read(), VIEWS[name]) == (HERE / name).read_text()
+
+
+@pytest.mark.parametrize("verbosity", VIEWS.values())
+def test_nothing_is_wider_than_eighty_columns(verbosity):
+    assert max(map(len, view(read(), verbosity).splitlines())) <= 80
+
+
+def _renamed(report, text):
+    """Return the record with ``text`` wherever the suite chooses the words."""
+
+    def frame(entry):
+        return REPLACE(entry, file=text, function=text)
+
+    def leak(entry):
+        fixture = entry.origin.fixture
+        named = fixture and REPLACE(fixture, name=text, file=text, made=text, closing=text, node=text)
+        return REPLACE(
+            entry,
+            origin=REPLACE(entry.origin, nodeid=text, fixture=named),
+            judged_node=text,
+            created=[frame(place) for place in entry.created],
+            subject=REPLACE(entry.subject, name=text, target=text, now=[frame(entry.created[0])]),
+            title=text,
+            what=text,
+            keeper=text,
+            closing=text,
+            reaped=text,
+        )
+
+    return REPLACE(
+        report,
+        groups=group(leak(entry) for groups in report.groups for entry in groups.leaks),
+        deaths=[REPLACE(death, thread=text, target=text, error=text, nodeid=text) for death in report.deaths],
+        stalls=[REPLACE(stall, nodeid=text, stacks=text) for stall in report.stalls],
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[2J\x1b[31mred", "two\nlines\r\n\x00", "w" * 3000, "long " * 900, "\u202eright", "a/" * 80, ""],
+)
+@pytest.mark.parametrize("verbosity", [0, 2])
+def test_names_cannot_break_the_picture(text, verbosity):
+    shown = view(_renamed(read(), text), verbosity).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert all(line.isprintable() for line in shown)
+    assert len(shown) < 150
+
+
+def test_silence_says_what_was_watched():
+    report = REPLACE(read(), groups=[], deaths=[], stalls=[])
+    assert section_lines(report) == []
+    assert plain(closing_lines(report)).endswith("in 8 tests, nothing left behind")
+
+
+def test_quiet_shows_leaks_and_no_more():
+    assert section_lines(read(), -1) != []
+    assert section_lines(REPLACE(read(), groups=[]), -1) == []
+
+
+def test_few_groups_are_shown_and_the_rest_is_counted():
+    (one, *_) = read().groups
+    report = REPLACE(read(), groups=[one] * 7)
+    assert plain(section_lines(report)).count("NEW ") == 5
+    assert "and 2 more leaks: -v shows them" in plain(section_lines(report))
+    assert plain(section_lines(report, 1)).count("NEW ") == 7
+
+
+def test_what_is_not_shown_of_deaths_and_stalls_is_counted():
+    report = read()
+    deaths = [REPLACE(report.deaths[0], error=f"OSError: {number}") for number in range(8)]
+    stalls = [Stall(f"t.py::test_{number}", "call", "gw0", 300.0, False, "") for number in range(9)]
+    said = plain(section_lines(REPLACE(report, groups=[], deaths=deaths, stalls=stalls)))
+    assert said.count("DIED ") == said.count("SLOW ") == 5
+    assert "and 3 more, see the report" in said
+    assert "and 4 more, see the report" in said
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"leaks": 1, "tests_leaked": 1}, "1 leak left by 1 test"),
+        ({"leaks": 2, "tests_leaked": 40}, "2 leaks left by 40 tests"),
+        ({"deaths": 2}, "2 threads died under a test"),
+        ({"tests_ended": 1, "stalls": 3}, "1 test ended without progress"),
+        ({"stalls": 3}, "3 stalls"),
+    ],
+)
+def test_the_verdict_is_one_sentence(figures, said):
+    verdict = msgspec.structs.replace(
+        read().verdict, **dict.fromkeys(msgspec.structs.asdict(read().verdict), 0) | figures
+    )
+    assert summary(REPLACE(read(), verdict=verdict)) == said
+
+
+def test_a_process_that_could_not_end_waits_is_named_once():
+    workers = [REPLACE(read().workers[0], id=name, unable="no \x1bsignal") for name in ("gw0", "gw1")]
+    said = plain(closing_lines(REPLACE(read(), workers=workers)))
+    assert said.count("no wait could be ended: no ?signal") == 1
+
+
+def test_the_end_of_a_long_name_is_kept():
+    assert tail("a/very/long/path.py:12", 12) == "...ath.py:12"
+    assert tail("short", 12) == "short"
+    assert printable("a\tb") == "a?b"
