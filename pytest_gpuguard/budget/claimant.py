@@ -83,9 +83,7 @@ class Claimant:
     def _join(self, limits: Mapping[str, int]) -> None:
         with self.mutex.hold():
             self.member.join(limits)
-            # Joining moved the descriptor; the lock belongs to what is behind it.
-            self.mutex.fd = self.member.mutex_fd
-            check_mutex(self.member.folder, self.mutex.fd)
+            check_mutex(self.member.folder)
             told = admission.told_on_join(self.member.waiting())
         self._signboard.show()
         ring(self.member.folder, told)

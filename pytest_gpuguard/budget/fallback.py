@@ -56,8 +56,8 @@ class ExclusiveClaims:
         why: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._lock = filelock.FileLock(path, thread_local=False, fallback_to_soft=False)
         self._path = path
+        self._lock = self._new_lock()
         self._limits = dict(limits)
         self._why = why
         self._monotonic = monotonic
@@ -116,8 +116,12 @@ class ExclusiveClaims:
 
     def forget(self) -> None:
         """Hold nothing in a forked child; the lock library itself lets go of the parent's lock there."""
+        self._lock = self._new_lock()
         self._changed = threading.Condition()
         self._owner, self._held = None, {}
+
+    def _new_lock(self) -> filelock.BaseFileLock:
+        return filelock.FileLock(self._path, thread_local=False, fallback_to_soft=False)
 
     def _become_owner(self, wants: Mapping[str, int], patience: Patience, label: str) -> None:
         while self._owner is not None:

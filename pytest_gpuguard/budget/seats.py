@@ -18,17 +18,28 @@ __all__ = ["Seats"]
 _everywhere: weakref.WeakSet[Seats] = weakref.WeakSet()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Seat:
     claims: Claims
     vacant: bool = False
 
-    def vacate(self) -> None:
-        self.vacant = True
+
+class _Sitter:
+    """Dies with the thread in whose local storage it lies.
+
+    It knows its seat by number only: thread-local storage is a blind spot of the garbage collector, and a
+    reference from there would keep the budget, and what it holds, for ever.
+    """
+
+    def __init__(self, number: int, seat: _Seat) -> None:
+        self.number = number
+        weakref.finalize(self, _vacate, weakref.ref(seat)).atexit = False
 
 
-class _Thread:
-    """Dies with the thread in whose local storage it lies."""
+def _vacate(seat: weakref.ref[_Seat]) -> None:
+    left = seat()
+    if left is not None:
+        left.vacant = True
 
 
 class Seats:
@@ -52,8 +63,8 @@ class Seats:
 
     def mine(self) -> Claims:
         """Return the claims of the calling thread, made when it has none."""
-        claims: Claims | None = getattr(self._local, "claims", None)
-        return claims or self._sit_down()
+        sitter: _Sitter | None = getattr(self._local, "sitter", None)
+        return self._seats[sitter.number].claims if sitter else self._sit_down()
 
     def all(self) -> list[Claims]:
         """Return the claims of all threads so far."""
@@ -75,26 +86,27 @@ class Seats:
             seat.claims.forget()
 
     def _sit_down(self) -> Claims:
-        seat = self._take_vacant() or self._add()
-        self._local.claims = seat.claims
-        self._local.thread = thread = _Thread()
-        weakref.finalize(thread, seat.vacate).atexit = False
+        number = self._take_vacant()
+        if number is None:
+            number = self._add()
+        seat = self._seats[number]
+        self._local.sitter = _Sitter(number, seat)
         return seat.claims
 
-    def _take_vacant(self) -> _Seat | None:
+    def _take_vacant(self) -> int | None:
         with self._lock:
-            for seat in self._seats:
+            for number, seat in enumerate(self._seats):
                 # Leases may outlive the thread that took them; then the seat is not free yet.
                 if seat.vacant and seat.claims.idle():
                     seat.vacant = False
-                    return seat
+                    return number
         return None
 
-    def _add(self) -> _Seat:
+    def _add(self) -> int:
         seat = _Seat(self._open_claims())
         with self._lock:
             self._seats.append(seat)
-        return seat
+            return len(self._seats) - 1
 
 
 def _in_child() -> None:

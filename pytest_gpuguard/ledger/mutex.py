@@ -31,8 +31,8 @@ class Mutex:
 
     Parameters
     ----------
-    fd
-        Descriptor of the mutex file, owned by the caller.
+    descriptor
+        Returns the descriptor of the mutex file, owned by the caller, who may move it; -1 once it is closed.
     where
         Path for messages.
     timeout
@@ -43,7 +43,7 @@ class Mutex:
 
     def __init__(
         self,
-        fd: int,
+        descriptor: Callable[[], int],
         where: Path,
         *,
         timeout: float = 10.0,
@@ -51,7 +51,7 @@ class Mutex:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.fd = fd
+        self._descriptor = descriptor
         self._where = where
         self._timeout = timeout
         self._describe = describe
@@ -70,16 +70,19 @@ class Mutex:
         # Taking lies inside the try: an interrupt between the kernel's yes and our next line still unlocks,
         # and unlocking what we do not hold does nothing.
         try:
-            if not filelock.lock_descriptor(self.fd, blocking=False):
+            if not filelock.lock_descriptor(self._descriptor(), blocking=False):
                 self._wait()
             yield
         finally:
-            filelock.unlock_descriptor(self.fd)
+            fd = self._descriptor()
+            if fd >= 0:  # not in a forked child, which has let go of its copy already
+                filelock.unlock_descriptor(fd)
 
     def _wait(self) -> None:
         deadline = self._monotonic() + self._timeout
         attempt = 0
-        while not filelock.lock_descriptor(self.fd, blocking=False):
+        fd = self._descriptor()
+        while not filelock.lock_descriptor(fd, blocking=False):
             attempt += 1
             if attempt <= _YIELDS:
                 os.sched_yield()
@@ -90,7 +93,8 @@ class Mutex:
 
     def _busy(self) -> LedgerBusy:
         return LedgerBusy(
-            f"the mutex of {self._where} was not free for {self._timeout:g} s{self._describe(self.fd)}; "
+            f"the mutex of {self._where} was not free for {self._timeout:g} s"
+            f"{self._describe(self._descriptor())}; "
             "decisions under it take microseconds, so its holder is stopped or the machine is"
         )
 

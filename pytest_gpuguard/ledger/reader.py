@@ -107,9 +107,8 @@ class Reader:
         self._mutex_fd = self._own(folder.open_file(MUTEX))
         self._ledger = self._own(folder.open_file(LEDGER))
 
-    @property
     def mutex_fd(self) -> int:
-        """The descriptor that carries the mutex."""
+        """Return the descriptor that carries the mutex, -1 when closed."""
         return self._mutex_fd
 
     def read(self) -> Table:
@@ -192,7 +191,7 @@ class Reader:
         """Close everything."""
         self._resources.clear()
         self._descriptors.close()
-        self.folder.fd = -1
+        self.folder.fd = self._ledger = self._mutex_fd = -1
 
     def _own(self, fd: int) -> int:
         return self._descriptors.add(fd)

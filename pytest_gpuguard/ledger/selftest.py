@@ -70,8 +70,8 @@ def check_ranges(folder: Folder) -> None:
         raise LedgerUnsupported(message)
 
 
-def check_mutex(folder: Folder, held_fd: int) -> None:
-    """Look whether the mutex, held through ``held_fd``, keeps a second descriptor out.
+def check_mutex(folder: Folder) -> None:
+    """Look whether the mutex, which the caller holds, keeps a second descriptor out.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def check_mutex(folder: Folder, held_fd: int) -> None:
         When it does not.
     """
     with closing(_Opened(folder, MUTEX)) as other:
-        if other.fd != held_fd and filelock.lock_descriptor(other.fd, blocking=False):
+        if filelock.lock_descriptor(other.fd, blocking=False):
             message = f"{folder.path}: two descriptors hold the exclusive lock on {MUTEX} at once"
             raise LedgerUnsupported(message)
 
