@@ -33,11 +33,13 @@ class Report:
     errors: list[str] = field(default_factory=list)
 
 
-def storm(root, *, grants, workers, kill_every, stop_share, most_seconds):
-    """Run ``workers`` until they were granted ``grants`` times, and report.
+def storm(root, *, enough, workers, kill_every, stop_share, most_seconds):
+    """Run ``workers`` until it is ``enough``, and report.
 
     Parameters
     ----------
+    enough
+        Says from the report so far whether to end.
     kill_every
         Mean seconds between two blows.
     stop_share
@@ -52,7 +54,7 @@ def storm(root, *, grants, workers, kill_every, stop_share, most_seconds):
     next_blow = started + 0.3
     frozen = {}
     try:
-        while report.grants < grants and time.monotonic() < started + most_seconds:
+        while not enough(report) and time.monotonic() < started + most_seconds:
             if select.select([read], [], [], 0.005)[0]:
                 _count(os.read(read, 65536), report)
             now = time.monotonic()
