@@ -1,0 +1,371 @@
+"""The Lorenz ensemble, side by side: our lanes, hand-written C with SIMD vectors, and other people's solvers.
+
+One thread each (the process is pinned to one core), all in one run, best of several repeats taken in turn, so
+that a noisy machine is noisy for all. Accuracy stands beside every speed: the error over ``atol + rtol*|y|``,
+median and 99th percentile of the runs. Rivals that are not installed get a row that says so. They are no
+dependencies of this project; give them an environment of their own (numbalsoda builds with cmake and
+gfortran)::
+
+    python -m venv rivals
+    rivals/bin/pip install numba numpy scipy numbalsoda heyoka jax diffrax torch torchdiffeq
+    rivals/bin/python benchmarks/solver.py
+
+Problem: sigma 10, beta 8/3, rho from 0 to 21, from (1, 0, 0), rtol 1e-6, atol 1e-8, first step 1e-3 where it
+can be set.
+"""
+
+# Thread counts are set before anything reads them; rivals are imported where they are tried.
+# ruff: noqa: E402, PLC0415
+
+from __future__ import annotations
+
+import os
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_PLATFORMS": "cpu",
+}
+os.environ.update(ONE_THREAD)
+
+import argparse
+import ctypes
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from solver.ensemble import arguments_for, integrate
+from solver.programs import program
+from solver.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+RTOL, ATOL, H0 = 1e-6, 1e-8, 1e-3
+N_POINTS = 100
+
+
+def lorenz(t: float, y: Any, p: Any) -> Any:
+    """Lorenz' system with rho as parameter."""
+    return (10.0 * (y[1] - y[0]), y[0] * (p[0] - y[2]) - y[1], y[0] * y[1] - (8 / 3) * y[2])
+
+
+@dataclass
+class Contender:
+    """One row: how to make all runs, for how many of them, and what came of it."""
+
+    name: str
+    n_runs: int
+    make: Callable[[], NDArray[Any]]
+    """Makes all runs and returns (n_points or 1, 3, n_runs)."""
+    wall: float = math.inf
+    cpu: float = math.inf
+    error: tuple[float, float] = field(default=(math.nan, math.nan))
+
+    def repeat(self) -> NDArray[Any]:
+        """Make the runs once and keep the best times."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        result = self.make()
+        self.wall = min(self.wall, time.perf_counter() - wall)
+        self.cpu = min(self.cpu, time.process_time() - cpu)
+        return result
+
+
+def rhos(n_runs: int) -> NDArray[Any]:
+    """Return the parameters of a sweep of ``n_runs``."""
+    return np.linspace(0.0, 21.0, n_runs)
+
+
+def points(t1: float, save: bool) -> NDArray[Any] | None:
+    """Return the save points, or None for the final state only."""
+    return np.linspace(0.0, t1, N_POINTS) if save else None
+
+
+def reference(n_runs: int, t1: float, save: bool) -> NDArray[Any]:
+    """Return states that are right to at least 1e-9."""
+    return integrate(
+        Recipe(lorenz, 3, 1),
+        [1.0, 0, 0],
+        rhos(n_runs)[None],
+        (0.0, t1),
+        ts=points(t1, save),
+        rtol=1e-12,
+        atol=1e-12,
+    ).ys
+
+
+def lanes(
+    n_runs: int, t1: float, save: bool, *, contract: bool, width: int | None = None
+) -> Callable[[], NDArray[Any]]:
+    """Take our CPU backend on one core: the compiled block on prepared arrays."""
+    recipe = Recipe(lorenz, 3, 1, points=save, contract=contract)
+    ts = np.linspace(0.0, t1, N_POINTS)[:, None] if save else np.empty((0, 1))
+    inputs = (
+        np.array([[1.0], [0], [0]]),
+        rhos(n_runs)[None],
+        np.array([[0.0], [t1]]),
+        ts,
+        np.empty((0, 0, 0)),
+    )
+    outputs = {k: np.empty(shape, kind) for k, (shape, kind) in recipe.outputs(n_runs, len(ts)).items()}
+    arguments = arguments_for(
+        recipe, inputs, tuple(outputs.values()), h0=H0, rtol=RTOL, atol=ATOL, max_steps=100_000
+    )
+    block = program(recipe, "cpu", width)
+
+    def make() -> NDArray[Any]:
+        block(0, n_runs, *arguments)
+        return outputs["ys"]
+
+    return make
+
+
+def c_program(n_runs: int, t1: float, save: bool, *flags: str) -> Callable[[], NDArray[Any]]:
+    """Compile the hand-written program beside this file, here and now."""
+    if save:
+        message = "makes final states only"
+        raise NotImplementedError(message)
+    source = Path(__file__).with_name("lorenz_simd.cpp")
+    library = Path(tempfile.mkdtemp()) / "lorenz_simd.so"
+    command = [
+        "g++",
+        "-O3",
+        "-march=native",
+        "-fno-math-errno",
+        "-shared",
+        "-fPIC",
+        *flags,
+        str(source),
+        "-o",
+    ]
+    subprocess.run([*command, str(library)], check=True)
+    code = ctypes.CDLL(str(library))
+    final, counts, rho = np.empty((3, n_runs)), np.empty((2, n_runs), np.int32), rhos(n_runs)
+
+    def address(array: NDArray[Any]) -> ctypes.c_void_p:
+        return ctypes.c_void_p(array.ctypes.data)
+
+    def make() -> NDArray[Any]:
+        numbers = [ctypes.c_double(x) for x in (t1, H0, RTOL, ATOL)]
+        code.lorenz(ctypes.c_int64(n_runs), address(rho), *numbers, address(final), address(counts))
+        return final[None]
+
+    return make
+
+
+def numbalsoda_dop853(n_runs: int, t1: float, save: bool) -> Callable[[], NDArray[Any]]:
+    """Call numbalsoda's DOP853 from a compiled loop."""
+    import numba
+    from numbalsoda import dop853, lsoda_sig
+
+    @numba.cfunc(lsoda_sig)
+    def slope(t: Any, y: Any, dy: Any, p: Any) -> None:
+        dy[0] = 10.0 * (y[1] - y[0])
+        dy[1] = y[0] * (p[0] - y[2]) - y[1]
+        dy[2] = y[0] * y[1] - (8 / 3) * y[2]
+
+    address, ts = slope.address, np.linspace(0.0, t1, N_POINTS if save else 2)
+    skip = 0 if save else 1
+
+    @numba.njit
+    def sweep(rho: Any, out: Any) -> None:
+        start, p = np.array([1.0, 0.0, 0.0]), np.empty(1)
+        for r in range(rho.size):
+            p[0] = rho[r]
+            found, _ = dop853(address, start, ts, data=p, rtol=RTOL, atol=ATOL)
+            out[:, :, r] = found[skip:]
+
+    out, rho = np.empty((len(ts) - skip, 3, n_runs)), rhos(n_runs)
+
+    def make() -> NDArray[Any]:
+        sweep(rho, out)
+        return out
+
+    return make
+
+
+def heyoka_batch(n_runs: int, t1: float, save: bool, tol: float = 1e-6) -> Callable[[], NDArray[Any]]:
+    """Take heyoka's Taylor integrator, eight runs per batch."""
+    import heyoka as hy
+
+    x, y, z = hy.make_vars("x", "y", "z")
+    system = [
+        (x, 10.0 * (y - x)),
+        (y, x * (hy.par[0] - z) - y),
+        (z, x * y - (8 / 3) * z),
+    ]
+    size = 8
+    integrator = hy.taylor_adaptive_batch(
+        system, state=np.zeros((3, size)), pars=np.zeros((1, size)), tol=tol
+    )
+    rho, out = rhos(n_runs), np.empty((N_POINTS if save else 1, 3, n_runs))
+    grid = np.repeat(np.linspace(0.0, t1, N_POINTS)[:, None], size, axis=1)
+
+    def make() -> NDArray[Any]:
+        for lo in range(0, n_runs, size):
+            integrator.set_time(0.0)
+            integrator.state[:] = [[1.0], [0.0], [0.0]]
+            integrator.pars[0] = rho[lo : lo + size]
+            if save:
+                found = integrator.propagate_grid(grid)
+                out[:, :, lo : lo + size] = found[-1] if isinstance(found, tuple) else found
+            else:
+                integrator.propagate_until(t1)
+                out[0, :, lo : lo + size] = integrator.state
+        return out
+
+    return make
+
+
+def diffrax_vmap(n_runs: int, t1: float, save: bool) -> Callable[[], NDArray[Any]]:
+    """Take diffrax' Tsit5 under vmap."""
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def slope(t: Any, y: Any, rho: Any) -> Any:
+        return jnp.stack([10.0 * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - (8 / 3) * y[2]])
+
+    ts = points(t1, save)
+    saveat = diffrax.SaveAt(t1=True) if ts is None else diffrax.SaveAt(ts=jnp.asarray(ts))
+    controller = diffrax.PIDController(rtol=RTOL, atol=ATOL)
+    term, start = diffrax.ODETerm(slope), jnp.array([1.0, 0.0, 0.0])
+
+    def one(rho: Any) -> Any:
+        return diffrax.diffeqsolve(
+            term, diffrax.Tsit5(), 0.0, t1, H0, start, rho, saveat=saveat, stepsize_controller=controller
+        ).ys
+
+    batch, rho = jax.jit(jax.vmap(one)), jnp.asarray(rhos(n_runs))
+
+    def make() -> NDArray[Any]:
+        return np.asarray(batch(rho).block_until_ready()).transpose(1, 2, 0)
+
+    return make
+
+
+def torchdiffeq_joint(n_runs: int, t1: float, save: bool) -> Callable[[], NDArray[Any]]:
+    """Take torchdiffeq's dopri5: the whole batch as one system with one step."""
+    import torch
+    from torchdiffeq import odeint
+
+    torch.set_num_threads(1)
+    rho = torch.linspace(0, 21, n_runs, dtype=torch.float64)
+    start = torch.zeros(3, n_runs, dtype=torch.float64)
+    start[0] = 1
+    ts = torch.linspace(0, t1, N_POINTS if save else 2, dtype=torch.float64)
+
+    def slope(t: Any, y: Any) -> Any:
+        return torch.stack([10 * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - (8 / 3) * y[2]])
+
+    def make() -> NDArray[Any]:
+        with torch.no_grad():
+            found = odeint(slope, start, ts, rtol=RTOL, atol=ATOL, options={"first_step": H0}).numpy()
+        return found if save else found[1:]
+
+    return make
+
+
+def scipy_loop(n_runs: int, t1: float, save: bool) -> Callable[[], NDArray[Any]]:
+    """Take scipy's RK45, run after run."""
+    from scipy.integrate import solve_ivp
+
+    ts = points(t1, save)
+
+    def make() -> NDArray[Any]:
+        found = [
+            solve_ivp(
+                lorenz, (0, t1), [1.0, 0, 0], rtol=RTOL, atol=ATOL, first_step=H0, args=((rho,),), t_eval=ts
+            ).y
+            for rho in rhos(n_runs)
+        ]
+        return np.stack([y if save else y[:, -1:] for y in found], axis=-1).swapaxes(0, 1)
+
+    return make
+
+
+def contenders(t1: float, save: bool, quick: bool) -> list[Contender | str]:
+    """Return the rows, those that cannot be made as text that says why."""
+    many, some = (2_000, 400) if quick else (10_000, 2_000)
+    rows: list[tuple[str, int, Callable[[int], Callable[[], NDArray[Any]]]]] = [
+        ("strict lanes", many, lambda n: lanes(n, t1, save, contract=False)),
+        ("contracted lanes", many, lambda n: lanes(n, t1, save, contract=True)),
+        ("C, fused multiply-add", many, lambda n: c_program(n, t1, save)),
+        ("C, rounding as strict", many, lambda n: c_program(n, t1, save, "-ffp-contract=off")),
+        ("same source, scalar", some, lambda n: lanes(n, t1, save, contract=False, width=1)),
+        ("heyoka batch, tol 1e-6", some, lambda n: heyoka_batch(n, t1, save)),
+        ("heyoka batch, tol 1e-9", some, lambda n: heyoka_batch(n, t1, save, 1e-9)),
+        ("numbalsoda dop853", some, lambda n: numbalsoda_dop853(n, t1, save)),
+        ("diffrax vmap tsit5", 10_000, lambda n: diffrax_vmap(n, t1, save)),
+        ("torchdiffeq dopri5", 10_000, lambda n: torchdiffeq_joint(n, t1, save)),
+        ("scipy RK45", 20, lambda n: scipy_loop(n, t1, save)),
+    ]
+    made: list[Contender | str] = []
+    for name, n_runs, build in rows:
+        try:
+            made.append(Contender(name, n_runs, build(n_runs)))
+        except ImportError as missing:
+            made.append(f"{name:24} not installed ({missing})")
+        except NotImplementedError as absent:
+            made.append(f"{name:24} {absent}")
+    return made
+
+
+def compare(t1: float, save: bool, quick: bool) -> None:
+    """Run one comparison and print its table."""
+    rows = contenders(t1, save, quick)
+    running = [row for row in rows if isinstance(row, Contender)]
+    for row in running:
+        exact = reference(row.n_runs, t1, save)
+        error = np.abs(row.repeat() - exact) / (ATOL + RTOL * np.abs(exact))
+        worst = error.max(axis=(0, 1))
+        row.error = (float(np.median(worst)), float(np.percentile(worst, 99)))
+        row.wall = row.cpu = math.inf  # that one compiled
+    for _ in range(3 if quick else 9):
+        for row in running:
+            row.repeat()
+    strict = running[0].cpu / running[0].n_runs
+    what = f"{N_POINTS} save points" if save else "final state"
+    print(f"\nLorenz to t = {t1:g}, {what}; one thread; best of {3 if quick else 9}")
+    print(
+        f"{'':24} {'runs':>6} {'runs/s wall':>12} {'runs/s cpu':>12} "
+        f"{'strict is':>10} {'error p50':>10} {'p99':>8}"
+    )
+    for row in rows:
+        if isinstance(row, str):
+            print(row)
+            continue
+        ratio = row.cpu / row.n_runs / strict
+        print(
+            f"{row.name:24} {row.n_runs:6} {row.n_runs / row.wall:12,.0f} {row.n_runs / row.cpu:12,.0f} "
+            f"{ratio:9.2f}x {row.error[0]:10.3g} {row.error[1]:8.3g}"
+        )
+
+
+def main() -> None:
+    """Run all comparisons."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer runs and repeats")
+    options = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    for t1, save in ((1.0, False), (10.0, False), (1.0, True), (10.0, True)):
+        compare(t1, save, options.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Small helpers to write program text: indentation, weighted sums, and vectors that are names or arrays."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Vectors", "indent", "weighted"]
+
+
+def indent(lines: Iterable[str], levels: int = 1) -> list[str]:
+    """Return ``lines`` moved to the right by four blanks per level."""
+    return textwrap.indent("\n".join(lines), "    " * levels).split("\n") if lines else []
+
+
+def weighted(weights: Iterable[float], names: Iterable[str]) -> str:
+    """Return the text of ``sum(weight * name)``, left to right, zero weights left out."""
+    terms = [f"{w!r}*{name}" for w, name in zip(weights, names, strict=False) if w != 0.0]
+    return " + ".join(terms) or "0.0"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """How a state vector appears in the text: ``s0, s1`` for straight-line code, ``s[0], s[1]`` for loops.
+
+    In templates ``@`` stands for the component: ``"s@ = v@"``.
+    """
+
+    n: int
+    looped: bool
+
+    def each(self, *templates: str) -> list[str]:
+        """Return the templates for every component: n lines each, or one loop."""
+        if self.looped:
+            return [f"for i in range({self.n}):", *indent(line.replace("@", "[i]") for line in templates)]
+        return [line.replace("@", str(i)) for i in range(self.n) for line in templates]
+
+    def each_at(self, *templates: str) -> list[str]:
+        """Return as `each`, where ``#`` is the component's index."""
+        if self.looped:
+            return self.each(*(line.replace("#", "i") for line in templates))
+        return [line.replace("@", str(i)).replace("#", str(i)) for i in range(self.n) for line in templates]
+
+    def items(self, name: str) -> list[str]:
+        """Return the names of all components."""
+        return [f"{name}[{i}]" if self.looped else f"{name}{i}" for i in range(self.n)]
+
+    def tuple(self, name: str) -> str:
+        """Return the vector as a tuple display."""
+        return f"({', '.join(self.items(name))},)"
+
+    def targets(self, name: str) -> str:
+        """Return the vector as the left side of an unpacking."""
+        return f"{', '.join(self.items(name))},"
+
+    def passed(self, *names: str) -> list[str]:
+        """Return the vectors as arguments: one array each, or all their components."""
+        return list(names) if self.looped else [item for name in names for item in self.items(name)]
