@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,15 @@ import numpy as np
 from solver.pool import BufferSpec, ChunkBufferPool, PinnedBuffer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from solver.device import Device
+
 __all__ = ["ArrayGroup", "InputArrays", "Loan", "ManagedArray", "OutputArrays"]
+
+_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,12 +31,17 @@ class ManagedArray:
     name
         Kind of buffer that it is staged through.
     host
-        The caller's side: ordinary pageable memory.
+        The caller's side: ordinary pageable memory, or an array of the caller's own of any strides.
+    chunk_runs
+        Runs of the longest chunk.
+    fresh
+        Whether nobody has written to `host` yet.
     """
 
     name: str
     host: NDArray[Any]
     chunk_runs: int
+    fresh: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,6 +67,13 @@ class ManagedArray:
         """Return the view of the host array that one chunk covers."""
         return self.host[..., bounds[0] : bounds[1]]
 
+    def make_pages(self, bounds: tuple[int, int]) -> None:
+        """Write to every page of a part of a fresh array, so that the copy into it finds them all."""
+        if self.fresh:
+            part = self.part(bounds)
+            part[..., :: _PAGE // self.host.itemsize] = 0
+            part[..., -1] = 0
+
 
 class Loan:
     """The buffers of one group for one chunk, until the device no longer needs them."""
@@ -73,16 +89,28 @@ class Loan:
         self._group.returned(list(buffers.values()))
 
 
-@dataclass(eq=False)
 class ArrayGroup:
-    """Arrays that travel together; subclasses name them."""
+    """Arrays that travel together; each can be reached by its name as an attribute.
 
-    def __post_init__(self) -> None:
+    Parameters
+    ----------
+    arrays
+        In the order in which their buffers are taken.
+    """
+
+    def __init__(self, arrays: Iterable[ManagedArray]) -> None:
+        self._arrays = {array.name: array for array in arrays}
         self._active_buffers: list[PinnedBuffer] = []
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[ManagedArray]:
-        return (getattr(self, field.name) for field in fields(self))
+        return iter(self._arrays.values())
+
+    def __getattr__(self, name: str) -> ManagedArray:
+        # Asked for private names too, by copying and pickling, before there is anything to look in.
+        if name.startswith("_") or name not in self._arrays:
+            raise AttributeError(name)
+        return self._arrays[name]
 
     def lend(self, pool: ChunkBufferPool, timeout: float | None, check: Callable[[], None]) -> Loan:
         """Take one buffer for each array; all of them or, when one cannot be had, none.
@@ -109,18 +137,8 @@ class ArrayGroup:
             buffer.release()
 
 
-@dataclass(eq=False)
 class InputArrays(ArrayGroup):
-    """What goes to the device.
-
-    Attributes
-    ----------
-    y0, params
-        ``(n_states, n_runs)`` and ``(n_params, n_runs)``.
-    """
-
-    y0: ManagedArray
-    params: ManagedArray
+    """What goes to the device: of a :class:`BatchSolver`, ``y0`` and ``params``."""
 
     def stage(self, loan: Loan, bounds: tuple[int, int]) -> None:
         """Copy one chunk into its pinned buffers."""
@@ -129,21 +147,11 @@ class InputArrays(ArrayGroup):
             np.copyto(loan.buffers[array.name].array[..., : part.shape[-1]], part)
 
 
-@dataclass(eq=False)
 class OutputArrays(ArrayGroup):
-    """What comes back.
+    """What comes back: of a :class:`BatchSolver`, ``ys`` and ``status``."""
 
-    Attributes
-    ----------
-    ys, status
-        ``(n_saved, n_states, n_runs)`` and ``(n_runs,)``.
-    """
-
-    ys: ManagedArray
-    status: ManagedArray
-
-    def unstage(self, loan: Loan, bounds: tuple[int, int]) -> None:
+    def unstage(self, loan: Loan, bounds: tuple[int, int], device: Device) -> None:
         """Copy one chunk from its pinned buffers; the event of its download must have come."""
         for array in self:
             part = array.part(bounds)
-            np.copyto(part, loan.buffers[array.name].array[..., : part.shape[-1]])
+            device.write_back(loan.buffers[array.name].array[..., : part.shape[-1]], part)

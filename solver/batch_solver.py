@@ -2,90 +2,47 @@
 
 from __future__ import annotations
 
-import enum
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from solver.batch import check_dtype, make_batch
+from solver.bound import Lanes
 from solver.device import Backend, Device, open_device
 from solver.errors import SolverClosedError
 from solver.faults import Fault, make_watcher
 from solver.memory import MemoryManager
 from solver.pipeline import BatchKernel
+from solver.pool import BufferSpec
+from solver.progress import progress_to
 from solver.schedule import fixed_steps
+from solver.solution import DeviceResult, Solution, Stats
 from solver.steps import METHODS
+from solver.work import Work
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from solver.batch import Batch
     from solver.chunks import MemoryLimit
-    from solver.device import CompiledKernel
+    from solver.device import CompiledKernel, DeviceArray
     from solver.problem import Problem
+    from solver.progress import Progress
+    from solver.schedule import Schedule
+    from solver.work import Launch
 
-__all__ = ["BatchSolver", "Solution", "Stats", "Status", "solve_batch"]
-
-
-class Status(enum.IntEnum):
-    """How one run ended; a run that fails leaves its neighbours alone."""
-
-    OK = 0
-    NON_FINITE = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a solve took.
-
-    Attributes
-    ----------
-    chunks
-        Chunks that the batch was cut into.
-    chunk_runs
-        Runs of the longest.
-    steps
-        Integration steps of one run.
-    pinned_bytes
-        Pinned memory held meanwhile.
-    seconds
-        Wall time.
-    """
-
-    chunks: int
-    chunk_runs: int
-    steps: int
-    pinned_bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Solution:
-    """The result of a batch.
-
-    Attributes
-    ----------
-    ts
-        Saved times, ``(n_saved,)``.
-    ys
-        States, ``(n_runs, n_saved, n_states)``: a view of memory in which the run is the last axis.
-    status
-        A :class:`Status` for every run, ``(n_runs,)``.
-    stats
-        What it took.
-    """
-
-    ts: NDArray[np.float64]
-    ys: NDArray[Any]
-    status: NDArray[np.int32]
-    stats: Stats
+__all__ = ["BatchSolver", "solve_batch"]
 
 
 class BatchSolver:
-    """Solves batches of one problem; owns device arrays, pinned buffers and a thread until it is closed.
+    """Solves batches of one problem; owns device arrays, pinned buffers and threads until it is closed.
+
+    Dropped without :meth:`close` it is closed by its own threads, and what was still on the way is lost.
 
     Parameters
     ----------
@@ -106,7 +63,9 @@ class BatchSolver:
     sets
         Sets of device arrays that chunks take turns in.
     copies
-        Pinned buffers of each kind.
+        Pinned buffers for each output.
+    writers
+        Threads that copy from them; no more than there are chunks.
     fault
         For demonstrations and tests only: see :mod:`solver.faults`.
 
@@ -129,7 +88,8 @@ class BatchSolver:
         memory: MemoryManager | None = None,
         patience: float = 60.0,
         sets: int = 2,
-        copies: int = 2,
+        copies: int = 3,
+        writers: int = 2,
         fault: Fault = Fault.NONE,
     ) -> None:
         if method not in METHODS:
@@ -138,25 +98,30 @@ class BatchSolver:
         if memory is not None and memory_limit is not None:
             message = "memory and memory_limit were both given; say the limit in MemoryManager(limit=...)"
             raise ValueError(message)
-        if min(sets, copies) < 1 or patience <= 0:
-            message = f"sets={sets}, copies={copies} and patience={patience} must all be positive"
+        if patience <= 0:
+            message = f"patience={patience} must be positive; it is in seconds"
             raise ValueError(message)
+        lanes = Lanes(sets, copies, writers)
         self.problem = problem
         self.method = method
         self.dtype = check_dtype(dtype)
         self.device = open_device(backend)
         self.memory = memory or MemoryManager(memory_limit)
         self.solution: Solution | None = None
+        self._compiled = _compile(problem, method, self.dtype, self.device)
         self.kernel = BatchKernel(
-            _compile(problem, method, self.dtype, self.device),
             self.device,
             self.memory,
-            make_watcher(fault, problem.name, patience),
+            make_watcher(fault, problem.name, patience, self.device.clock),
             fault.patience(patience),
-            sets,
-            copies,
+            lanes,
         )
         self._closed = False
+
+    @property
+    def stats(self) -> Stats | None:
+        """What the last solve took; ``None`` before there was one."""
+        return self.solution.stats if self.solution else None
 
     def solve(
         self,
@@ -166,6 +131,9 @@ class BatchSolver:
         *,
         dt: float,
         saveat: ArrayLike | None = None,
+        out: NDArray[Any] | None = None,
+        result: Literal["host", "device"] = "host",
+        progress: bool | Progress = False,
     ) -> Solution:
         """Solve a batch.
 
@@ -181,16 +149,25 @@ class BatchSolver:
             Longest step.
         saveat
             Times to save at, ``(n_saved,)``; ``None`` saves the final state only.
+        out
+            Array for the states, ``(n_runs, n_saved, n_states)``, of the solver's `dtype` and any strides.
+            Fastest with the run last in memory, as ``np.zeros((n_saved, n_states, n_runs)).transpose(2, 0,
+            1)``. Its contents are undefined when this raises.
+        result
+            ``"device"`` leaves the states on the device, as a :class:`DeviceResult`: the whole batch has to
+            fit there.
+        progress
+            Shows a bar, by tqdm and not where ``CI`` is set; or a function of the chunks done and of all.
 
         Raises
         ------
         ValueError
             When an argument does not fit.
         MemoryError
-            When not even one run fits on the device.
+            When not even one run fits on the device, or the results cannot stay there.
         SolverClosedError
-            After :meth:`close`.
-        SolverTimeoutError, WritebackError, WatcherDiedError, DeviceError
+            After :meth:`close`, also when that is called in the middle.
+        SolverTimeoutError, WritebackError, WatcherDiedError, DeviceError, SolverError
             See :meth:`solver.pipeline.BatchKernel.run`.
         """
         if self._closed:
@@ -201,21 +178,20 @@ class BatchSolver:
         batch = make_batch(y0, params, problem.n_states, problem.n_params, self.dtype)
         schedule = fixed_steps(t_span, dt, saveat)
         problem.probe(float(t_span[0]), batch.y0[:, 0], batch.params[: problem.n_params, 0])
-        self.kernel.run(batch, schedule)
-        plan, outputs = self.kernel.plan, self.kernel.output_arrays
-        stats = Stats(
-            chunks=len(plan.bounds) if plan else 0,
-            chunk_runs=plan.runs if plan else 0,
-            steps=schedule.n_steps,
-            pinned_bytes=self.kernel.pool.nbytes,
-            seconds=time.perf_counter() - started,
-        )
-        ys = outputs.ys.host.transpose(2, 0, 1)
-        self.solution = Solution(schedule.ts, ys, outputs.status.host, stats)
+        target = _target(batch, schedule, out, result)
+        work = _work(self._compiled, batch, schedule, target, fresh=out is None)
+        with progress_to(progress, problem.name) as show:
+            stats, kept = self.kernel.run(work, show)
+        stats = replace(stats, steps=schedule.n_steps, seconds=time.perf_counter() - started)
+        # The caller's own array, or a view of ours.
+        ys = DeviceResult(kept["ys"]) if target is None else target.transpose(2, 0, 1) if out is None else out
+        self.solution = Solution(schedule.ts, ys, self.kernel.output_arrays.status.host, stats)
         return self.solution
 
     def close(self, timeout: float | None = None) -> None:
-        """End the thread and free all memory. May be called again, also after it raised.
+        """End the threads and free all memory. May be called again, also after it raised.
+
+        Called while another thread solves, it ends that solve with a :class:`SolverClosedError`.
 
         Parameters
         ----------
@@ -244,6 +220,53 @@ def _compile(problem: Problem, method: str, dtype: np.dtype[Any], device: Device
     from solver.cuda_kernel import build_kernel
 
     return build_kernel(problem, method, dtype, device.device_function)
+
+
+def _target(batch: Batch, schedule: Schedule, out: NDArray[Any] | None, result: str) -> NDArray[Any] | None:
+    """Return the array for the states, ``(n_saved, n_states, n_runs)``; none when they stay on the device."""
+    n_states, n_runs = batch.y0.shape
+    shape = (n_runs, len(schedule.ts), n_states)
+    if result not in {"host", "device"} or (result == "device" and out is not None):
+        message = f"result must be 'host' or, without out=, 'device'; got {result!r}"
+        raise ValueError(message)
+    if out is not None and (out.shape != shape or out.dtype != batch.y0.dtype or not out.flags.writeable):
+        message = (
+            f"out must be a writable array {shape} of {batch.y0.dtype}; got {out.shape} of {out.dtype}"
+            f"{'' if out.flags.writeable else ', read-only'}"
+        )
+        raise ValueError(message)
+    if result == "device":
+        return None
+    return np.empty((*shape[1:], n_runs), batch.y0.dtype) if out is None else out.transpose(1, 2, 0)
+
+
+def _work(
+    kernel: CompiledKernel, batch: Batch, schedule: Schedule, target: NDArray[Any] | None, *, fresh: bool
+) -> Work:
+    n_states, n_runs = batch.y0.shape
+    outputs: dict[str, NDArray[Any]] = {}
+    kept = {}
+    if target is None:
+        kept["ys"] = BufferSpec((len(schedule.ts), n_states, n_runs), batch.y0.dtype)
+    else:
+        outputs["ys"] = target
+    outputs["status"] = np.empty((n_runs,), np.int32)
+    return Work(
+        launch=_launch_of(kernel),
+        inputs={"y0": batch.y0, "params": batch.params},
+        shared={"starts": schedule.starts, "widths": schedule.widths, "counts": schedule.counts},
+        outputs=outputs,
+        kept=kept,
+        fresh=frozenset(outputs if fresh else {"status"}),
+    )
+
+
+def _launch_of(kernel: CompiledKernel) -> Launch:
+    def launch(device: Device, arrays: Mapping[str, DeviceArray], n_runs: int) -> None:
+        names = ("y0", "params", "starts", "widths", "counts", "ys", "status")
+        device.launch(kernel, n_runs, (*(arrays[name] for name in names), n_runs))
+
+    return launch
 
 
 def solve_batch(

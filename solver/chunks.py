@@ -61,7 +61,8 @@ class ChunkPlan:
     ----------
     bounds
         ``(start, stop)`` of every chunk in order. Sizes differ by at most one run, longer ones first or
-        later as they fall: never assume that only the last is shorter.
+        later as they fall: never assume that only the last is shorter. Buffers and copies between host and
+        device have the size of the longest, always; only real runs are computed and written back.
     sets
         Sets of device arrays; with two, one chunk is copied while another is computed.
     """
@@ -80,7 +81,7 @@ def _split(n_runs: int, count: int) -> tuple[tuple[int, int], ...]:
     return tuple(itertools.pairwise(edges))
 
 
-def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int) -> ChunkPlan:
+def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int, wanted: int = 1) -> ChunkPlan:
     """Cut `n_runs` runs so that what is on the device at a time fits into `free`.
 
     Parameters
@@ -92,7 +93,9 @@ def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int) 
     free
         Free device bytes, or the number of chunks wanted.
     sets
-        Sets of device arrays to use once the batch must be cut.
+        Sets of device arrays to use once the batch is cut.
+    wanted
+        Number of chunks that would be best if memory did not matter.
 
     Raises
     ------
@@ -106,8 +109,9 @@ def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int) 
             message = f"{n_runs} runs cannot be cut into {free.count} chunks; ask for at most {n_runs}"
             raise ValueError(message)
         return ChunkPlan(_split(n_runs, free.count), min(sets, free.count))
-    if n_runs * bytes_per_run <= free:
+    if wanted == 1 and n_runs * bytes_per_run <= free:
         return ChunkPlan(((0, n_runs),), 1)
+    sets = min(sets, n_runs)
     runs = free // (sets * bytes_per_run)
     if runs == 0:
         message = (
@@ -115,5 +119,5 @@ def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int) 
             "save fewer points or raise memory_limit"
         )
         raise MemoryError(message)
-    count = -(-n_runs // runs)
+    count = max(-(-n_runs // runs), wanted)
     return ChunkPlan(_split(n_runs, count), min(sets, count))

@@ -11,11 +11,17 @@ import importlib
 import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
+
+from solver.bound import Rates
+from solver.clock import SystemClock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
+
+    from solver.clock import Clock
 
 __all__ = ["Backend", "CompiledKernel", "CudaDevice", "Device", "DeviceArray", "Event", "Lane", "open_device"]
 
@@ -45,9 +51,21 @@ class Event(Protocol):
 
 
 class Device(Protocol):
-    """Memory, three streams and launches. Everything but the allocations returns before it is done."""
+    """Memory, three streams and launches. Everything but the allocations returns before it is done.
+
+    Attributes
+    ----------
+    mode
+        ``"cuda"`` or ``"sim"``.
+    clock
+        By what everybody waits who waits for this device, or for another one who does.
+    rates
+        What the machine is taken to be capable of.
+    """
 
     mode: str
+    clock: Clock
+    rates: Rates
 
     def free_bytes(self) -> int:
         """Return how many bytes of device memory are free."""
@@ -76,8 +94,14 @@ class Device(Protocol):
     def download(self, array: DeviceArray, pinned: NDArray[Any]) -> None:
         """Copy from the device on the lane ``out``; `pinned` means nothing until an event after it."""
 
+    def write_back(self, pinned: NDArray[Any], target: NDArray[Any]) -> None:
+        """Copy on the host, from pinned memory to a caller's array; done when it returns."""
+
     def record(self, lane: Lane) -> Event:
         """Return an event at the present end of a lane."""
+
+    def elapsed(self, begin: Event, end: Event) -> float:
+        """Return the seconds between two events that have come."""
 
     def after(self, lane: Lane, event: Event) -> None:
         """Let whatever comes next in a lane start after `event`; the host does not wait."""
@@ -106,14 +130,13 @@ class CudaEvent:
         return bool(self.raw.query())
 
     def wait(self, timeout: float) -> bool:
-        """Poll with back-off from 20 us to 1 ms."""
-        deadline, pause = time.monotonic() + timeout, 20e-6
+        """Poll at intervals in proportion to the time waited so far: no more than 3 % too late."""
+        started = time.monotonic()
         while not self.query():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            waited = time.monotonic() - started
+            if waited >= timeout:
                 return False
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, 1e-3)
+            time.sleep(min(max(20e-6, waited / 32), timeout - waited))
         return True
 
 
@@ -129,6 +152,8 @@ class CudaDevice:
 
     def __init__(self) -> None:
         self._cuda = importlib.import_module("numba.cuda")
+        self.clock: Clock = SystemClock()
+        self.rates = Rates(least_runs=self._full_load())
         self._lanes: dict[Lane, Any] = {lane: self._cuda.stream() for lane in ("in", "run", "out")}
 
     def free_bytes(self) -> int:
@@ -168,11 +193,22 @@ class CudaDevice:
         """Queue the copy."""
         array.copy_to_host(pinned, stream=self._lanes["out"])
 
+    def write_back(self, pinned: NDArray[Any], target: NDArray[Any]) -> None:
+        """Copy; NumPy lets other threads run meanwhile."""
+        np.copyto(target, pinned)
+
     def record(self, lane: Lane) -> CudaEvent:
-        """Record an event without timing."""
-        event = self._cuda.event(timing=False)
+        """Record an event with timing, for :meth:`elapsed`."""
+        event = self._cuda.event(timing=True)
         event.record(self._lanes[lane])
         return CudaEvent(event)
+
+    def elapsed(self, begin: Event, end: Event) -> float:
+        """Ask the driver, which counts in milliseconds."""
+        if not (isinstance(begin, CudaEvent) and isinstance(end, CudaEvent)):
+            message = f"no time between {begin!r} and {end!r}; use events that this device recorded"
+            raise TypeError(message)
+        return float(begin.raw.elapsed_time(end.raw)) / 1e3
 
     def after(self, lane: Lane, event: Event) -> None:
         """Make the stream wait."""
@@ -188,6 +224,10 @@ class CudaDevice:
     def trim(self) -> None:
         """Flush numba's queue: pinned memory would stay there until ten more things were dropped."""
         self._cuda.current_context().memory_manager.deallocations.clear()
+
+    def _full_load(self) -> int:
+        """Return the runs of two waves: five blocks of 128 fit on a multiprocessor at 85 registers."""
+        return 2 * 5 * _BLOCK * int(self._cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def open_device(backend: Backend | Device) -> Device:

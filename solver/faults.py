@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from solver.watcher import WritebackWatcher as HonestWatcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
+    from solver.clock import Clock
     from solver.device import Event
     from solver.tasks import WritebackTask
     from solver.watcher import Watcher
@@ -69,11 +71,14 @@ class WritebackWatcher:
         """The thread, once it was started."""
         return self._thread
 
-    def start(self) -> None:
-        """Start the thread; nothing when it was started before."""
+    def start(self, writers: int = 1) -> None:
+        """Start one thread, never more; nothing when it was started before."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._poll_loop, daemon=True)
             self._thread.start()
+
+    def bequeath(self, teardown: Callable[[], None]) -> None:
+        """Forget it at once: nothing ends what is dropped."""
 
     def submit(self, task: WritebackTask) -> Future[None]:
         """Count and queue a task."""
@@ -86,8 +91,8 @@ class WritebackWatcher:
     def check(self) -> None:
         """Notice nothing."""
 
-    def wait_all(self, timeout: float | None = None) -> None:
-        """Poll until the count of pending tasks is zero, by default without an end."""
+    def wait_all(self, timeout: float | None = None, check: Callable[[], None] | None = None) -> None:
+        """Poll until the count of pending tasks is zero, by default without an end; never call `check`."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             try:
@@ -151,12 +156,12 @@ class DyingWatcher(WritebackWatcher):
         raise TypeError(message)
 
 
-def make_watcher(fault: Fault, name: str, patience: float) -> Watcher:
-    """Return the watcher that plays `fault`."""
+def make_watcher(fault: Fault, name: str, patience: float, clock: Clock) -> Watcher:
+    """Return the watcher that plays `fault`; the faulty ones live in real time."""
     match fault:
         case Fault.IMMORTAL:
             return WritebackWatcher()
         case Fault.DIES:
             return DyingWatcher()
         case Fault.NONE:
-            return HonestWatcher(name, patience)
+            return HonestWatcher(name, patience, clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from solver.bound import wanted_chunks
 from solver.chunks import ChunkPlan, Chunks, MemoryLimit, parse_limit, plan_chunks
 
 if TYPE_CHECKING:
@@ -52,16 +53,18 @@ class OpenHost:
 
 
 class BufferRegistry:
-    """Every buffer that one solver holds at the moment, by kind and name."""
+    """Every buffer that one solver holds at the moment, by kind and name, and the most it ever held."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], int] = {}
+        self._peaks: dict[str, int] = {}
 
     def add(self, kind: str, name: str, nbytes: int) -> None:
         """Note that `nbytes` more of a kind ("device" or "pinned") are held under a name."""
         with self._lock:
             self._held[kind, name] = self._held.get((kind, name), 0) + nbytes
+            self._peaks[kind] = max(self._peaks.get(kind, 0), self._sum(kind))
 
     def drop(self, kind: str) -> None:
         """Forget all buffers of a kind: they were freed."""
@@ -71,7 +74,15 @@ class BufferRegistry:
     def held(self, kind: str) -> int:
         """Return the bytes held of a kind."""
         with self._lock:
-            return sum(nbytes for key, nbytes in self._held.items() if key[0] == kind)
+            return self._sum(kind)
+
+    def peak(self, kind: str) -> int:
+        """Return the most bytes of a kind that were held at a time."""
+        with self._lock:
+            return self._peaks.get(kind, 0)
+
+    def _sum(self, kind: str) -> int:
+        return sum(nbytes for key, nbytes in self._held.items() if key[0] == kind)
 
     def describe(self) -> str:
         """Return one line for people."""
@@ -97,11 +108,25 @@ class MemoryManager:
         self.pinned: PinnedHost = pinned or OpenHost()
         self.registry = BufferRegistry()
 
-    def plan(self, n_runs: int, bytes_per_run: int, device: Device, sets: int) -> ChunkPlan:
-        """Cut a batch by what is free: the limit, but never more than the device has."""
+    def plan(self, n_runs: int, bytes_in: int, bytes_out: int, device: Device, sets: int) -> ChunkPlan:
+        """Cut a batch by what is free, and into as many chunks more as make it faster.
+
+        Parameters
+        ----------
+        n_runs, bytes_in, bytes_out
+            Of the whole batch; `bytes_out` without what stays on the device.
+        device
+            What it is for.
+        sets
+            Sets of device arrays wanted.
+        """
+        per_run = -(-(bytes_in + bytes_out) // n_runs)
+        wanted = wanted_chunks(device.rates, n_runs, bytes_in, bytes_out)
+        return plan_chunks(n_runs, per_run, self.free(device), sets, wanted)
+
+    def free(self, device: Device) -> int | Chunks:
+        """Return the limit, but never more bytes than the device has."""
         if isinstance(self.limit, Chunks):
-            return plan_chunks(n_runs, bytes_per_run, self.limit, sets)
+            return self.limit
         free = device.free_bytes()
-        if self.limit is not None:
-            free = min(free, self.limit)
-        return plan_chunks(n_runs, bytes_per_run, free, sets)
+        return free if self.limit is None else min(free, self.limit)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from solver.clock import Clock
 
 __all__ = ["SLICE", "Patience"]
 
@@ -20,12 +23,15 @@ class Patience:
     ----------
     seconds
         Longest time without progress; ``None`` waits for ever (only the faults of :mod:`solver.faults` do).
+    clock
+        What the seconds are counted by.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, clock: Clock) -> None:
         self.seconds = seconds
+        self._clock = clock
         self._progress: object = None
-        self._since = time.monotonic()
+        self._since = self._clock.now()
 
     def left(self, progress: object = None) -> float:
         """Return how long to sleep now, at most :data:`SLICE`; zero or less when patience is at its end.
@@ -36,7 +42,7 @@ class Patience:
             Anything that changes when something moves, such as a counter.
         """
         if progress != self._progress:
-            self._progress, self._since = progress, time.monotonic()
+            self._progress, self._since = progress, self._clock.now()
         if self.seconds is None:
             return SLICE
-        return min(SLICE, self._since + self.seconds - time.monotonic())
+        return min(SLICE, self._since + self.seconds - self._clock.now())

@@ -1,94 +1,76 @@
-"""The way of a batch: chunk by chunk through pinned buffers to the device, through the kernel, and back."""
+"""All that it takes to run batches of any size over a device: one thing to own, to look at and to close."""
 
 from __future__ import annotations
 
-import time
-from contextlib import suppress
-from dataclasses import dataclass
+import threading
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from solver.arrays import InputArrays, ManagedArray, OutputArrays
-from solver.errors import SolverTimeoutError, WatcherDiedError, WritebackError
+from solver.bound import Lanes
+from solver.chunks import ChunkPlan, Chunks
+from solver.errors import SolverClosedError, SolverError, SolverTimeoutError, WatcherDiedError, WritebackError
+from solver.estate import Estate
+from solver.feeder import Feeder
 from solver.patience import Patience
-from solver.pool import ChunkBufferPool
-from solver.tasks import WritebackTask
+from solver.solution import Stats
+from solver.timeline import Timeline
 
 if TYPE_CHECKING:
-    from solver.batch import Batch
-    from solver.chunks import ChunkPlan
-    from solver.device import CompiledKernel, Device, DeviceArray, Event
+    from collections.abc import Iterator
+
+    from solver.device import Device, DeviceArray
     from solver.memory import MemoryManager
-    from solver.schedule import Schedule
+    from solver.pool import BufferSpec, ChunkBufferPool
+    from solver.progress import Progress
     from solver.watcher import Watcher
+    from solver.work import Work
 
-__all__ = ["BatchKernel", "SetOfArrays"]
-
-
-@dataclass(slots=True)
-class SetOfArrays:
-    """Device arrays of one chunk, and the events after which they may be used again.
-
-    Attributes
-    ----------
-    arrays
-        Device arrays by name.
-    computed
-        After it the inputs may be overwritten.
-    downloaded
-        After it the outputs may be.
-    """
-
-    arrays: dict[str, DeviceArray]
-    computed: Event | None = None
-    downloaded: Event | None = None
+__all__ = ["BatchKernel"]
 
 
 class BatchKernel:
-    """A compiled kernel with all that it takes to run it over a batch of any size.
-
-    Liveness: this thread takes pinned buffers, in the order of chunks; the watcher gives them back and never
-    takes any. So one buffer of each kind and one set of device arrays are enough to come to the end.
+    """Runs batches over a device, one at a time.
 
     Parameters
     ----------
-    kernel
-        See :func:`solver.cuda_kernel.build_kernel`.
     device, memory, watcher
         Owned by the same solver.
     patience
         Longest time in seconds without progress; ``None`` for the faults only.
-    sets
-        Sets of device arrays once a batch is cut.
-    copies
-        Pinned buffers of each kind, then.
+    lanes
+        How much of everything chunks take turns in.
     """
 
     def __init__(
         self,
-        kernel: CompiledKernel,
         device: Device,
         memory: MemoryManager,
         watcher: Watcher,
         patience: float | None,
-        sets: int = 2,
-        copies: int = 2,
+        lanes: Lanes | None = None,
     ) -> None:
-        self._kernel = kernel
         self._device = device
         self._memory = memory
         self._patience = patience
-        self._sets = sets
-        self._copies = copies
-        self.watcher = watcher
-        self.pool = ChunkBufferPool(memory, device)
-        self.plan: ChunkPlan | None = None
+        self._lanes = lanes or Lanes()
+        self._estate = Estate(device, memory)
+        self._changed = device.clock.condition()
+        self._solving: int | None = None
+        self._closing = False
         self._input_arrays: InputArrays | None = None
         self._output_arrays: OutputArrays | None = None
-        self._submitted = 0
-        self._places: list[SetOfArrays] = []
+        self._timeline = Timeline(device)
+        self.watcher = watcher
+        self.plan: ChunkPlan | None = None
+        # Dropped without close(), a solver has a thread that waits for work: that one ends everything.
+        watcher.bequeath(partial(self._estate.wind_up, patience))
+
+    @property
+    def pool(self) -> ChunkBufferPool:
+        """The pinned buffers."""
+        return self._estate.pool
 
     @property
     def input_arrays(self) -> InputArrays:
@@ -106,24 +88,62 @@ class BatchKernel:
             raise AttributeError(message)
         return self._output_arrays
 
-    def run(self, batch: Batch, schedule: Schedule) -> None:
-        """Solve a batch into new :attr:`output_arrays`.
+    def run(self, work: Work, progress: Progress | None = None) -> tuple[Stats, dict[str, DeviceArray]]:
+        """Solve a batch; return what it took and what stayed on the device.
+
+        Parameters
+        ----------
+        work
+            The batch.
+        progress
+            Called by this thread with the number of chunks at home, and of all.
 
         Raises
         ------
+        MemoryError
+            When not even one run fits on the device, or what is to stay there does not.
         SolverTimeoutError
             When nothing moved for the whole patience, with a dump of what is where.
         WritebackError, WatcherDiedError, DeviceError
             What went wrong on the other side.
+        SolverClosedError
+            When :meth:`close` was called, also from another thread and in the middle.
+        SolverError
+            When another thread solves.
         """
-        try:
+        with self._alone(), self._dump(), self._let_go():
             self._settle()
-            plan = self._prepare(batch, schedule)
-            self._feed(plan, schedule)
-        except (SolverTimeoutError, WatcherDiedError) as error:
-            error.state = self.describe()
-            raise
-        self.wait_for_writeback()
+            plan = self.plan = self._plan(work)
+            timeline = self._timeline = Timeline(self._device)
+            self._furnish(work, plan)
+            seconds = self._pass_through(work, plan, timeline, progress)
+            kept = {name: self._estate.sets[0].arrays[name] for name in work.kept}
+            self._estate.settle(self._patience)
+            return self._stats(plan, timeline, seconds), kept
+
+    def _pass_through(
+        self, work: Work, plan: ChunkPlan, timeline: Timeline, progress: Progress | None
+    ) -> float:
+        """Bring every chunk there and back; return the seconds it took."""
+
+        def check() -> None:
+            if self._closing:
+                message = "the solver was closed while it solved; the results are incomplete"
+                raise SolverClosedError(message)
+            self.watcher.check()
+            if progress is not None:
+                progress(timeline.chunks, len(plan.bounds))
+
+        groups = self.input_arrays, self.output_arrays
+        feeder = Feeder(
+            work, plan, self._device, self._estate, self.watcher, groups, timeline, self._patience, check
+        )
+        started = self._device.clock.now()
+        feeder.run()
+        self.watcher.wait_all(self._patience, check)
+        seconds = self._device.clock.now() - started
+        check()
+        return seconds
 
     def wait_for_writeback(self, timeout: float | None = None) -> None:
         """Wait until every chunk is in the caller's arrays.
@@ -140,38 +160,36 @@ class BatchKernel:
         WritebackError, WatcherDiedError
             What went wrong in the watcher.
         """
-        try:
+        with self._dump():
             self.watcher.wait_all(self._patience if timeout is None else timeout)
-        except (SolverTimeoutError, WatcherDiedError) as error:
-            error.state = self.describe()
-            raise
 
     def close(self, timeout: float | None = None) -> None:
-        """End the watcher and free all buffers. May be called again, also after it raised.
+        """End the threads and free all buffers. May be called again, also after it raised.
+
+        Called while another thread solves, it makes that one raise first.
 
         Parameters
         ----------
         timeout
-            Longest wait in seconds for each of thread, device and buffers.
+            Longest wait in seconds for each of solve, threads, device and buffers.
 
         Raises
         ------
         SolverTimeoutError
             When something is still in use; what could be freed safely was.
+        SolverError
+            When called by the solve itself, for instance by its progress function.
         """
         timeout = 60.0 if timeout is None else timeout
-        try:
+        with self._dump():
+            self._stop_solving(timeout)
             self.watcher.shutdown(timeout)
-            self._drain_device(timeout)
-            self.pool.close(timeout)
-        except SolverTimeoutError as error:
-            error.state = self.describe()
-            raise
-        self._drop_sets()
+            self._estate.wind_up(timeout)
 
     def describe(self) -> str:
         """Return the state of chunks, buffers, events and threads for people."""
         chunks = len(self.plan.bounds) if self.plan else 0
+        submitted = self._timeline.submitted
         held = [
             f"{kind} {len(arrays._active_buffers)}"  # noqa: SLF001 - the original's name for it
             for kind, arrays in (("in", self._input_arrays), ("out", self._output_arrays))
@@ -179,112 +197,117 @@ class BatchKernel:
         ]
         return "\n".join(
             [
-                f"chunks: {self._submitted} of {chunks} submitted; active: {', '.join(held) or 'none'}",
+                f"chunks: {submitted} of {chunks} submitted; active: {', '.join(held) or 'none'}",
                 self.pool.describe(),
                 self._memory.registry.describe(),
                 self.watcher.describe(),
             ]
         )
 
+    @contextmanager
+    def _dump(self) -> Iterator[None]:
+        """Let errors that leave something unfinished say what is where."""
+        try:
+            yield
+        except (SolverTimeoutError, WatcherDiedError) as error:
+            error.state = self.describe()
+            raise
+
+    @contextmanager
+    def _let_go(self) -> Iterator[None]:
+        """After an error free what nobody uses any more; the rest waits for the next solve or for close."""
+        try:
+            yield
+        except BaseException:
+            with suppress(SolverTimeoutError):
+                self._estate.settle(0.0)
+            raise
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._changed:
+            if self._closing:
+                message = "the solver is closed; open another"
+                raise SolverClosedError(message)
+            if self._solving is not None:
+                message = "another thread solves with this solver; open one for each thread"
+                raise SolverError(message)
+            self._solving = threading.get_ident()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._solving = None
+                self._changed.notify_all()
+
+    def _stop_solving(self, timeout: float) -> None:
+        patience = Patience(timeout, self._device.clock)
+        with self._changed:
+            self._closing = True
+            if self._solving == threading.get_ident():
+                message = "close() was called inside of solve(), which now ends; call it again afterwards"
+                raise SolverError(message)
+            while self._solving is not None:
+                left = patience.left()
+                if left <= 0:
+                    message = f"solve() in another thread did not end within {timeout} s; call close() again"
+                    raise SolverTimeoutError(message)
+                self._changed.wait(left)
+
     def _settle(self) -> None:
         # What a solve that failed half-way left on the way still writes to its buffers; its errors were its.
         with suppress(WritebackError):
             self.watcher.wait_all(self._patience)
-        self._drain_device(self._patience)
-        self._drop_sets()
+        self._estate.settle(self._patience)
 
-    def _drop_sets(self) -> None:
-        self._places.clear()
-        self._memory.registry.drop("device")
-        self._device.trim()
+    def _plan(self, work: Work) -> ChunkPlan:
+        if not work.kept:
+            return self._memory.plan(
+                work.n_runs, work.bytes_in, work.bytes_out, self._device, self._lanes.sets
+            )
+        needed, free = work.bytes_in + work.bytes_out + work.bytes_kept, self._memory.free(self._device)
+        if free != Chunks(1) and (isinstance(free, Chunks) or needed > free):
+            limit = (
+                f"the batch is to be cut into {free.count}"
+                if isinstance(free, Chunks)
+                else f"{free} are free"
+            )
+            message = (
+                f"results can only stay on the device when the whole batch fits: it takes {needed} bytes, "
+                f"but {limit}; solve it with fewer runs, or let the results come to the host"
+            )
+            raise MemoryError(message)
+        return ChunkPlan(((0, work.n_runs),), 1)
 
-    def _prepare(self, batch: Batch, schedule: Schedule) -> ChunkPlan:
-        n_states, n_runs = batch.y0.shape
-        ys = np.empty((len(schedule.ts), n_states, n_runs), batch.y0.dtype)
-        status = np.empty((n_runs,), np.int32)
-        hosts = {"y0": batch.y0, "params": batch.params, "ys": ys, "status": status}
-        per_run = sum(host.nbytes for host in hosts.values()) // n_runs
-        plan = self.plan = self._memory.plan(n_runs, per_run, self._device, self._sets)
-        arrays = {name: ManagedArray(name, host, plan.runs) for name, host in hosts.items()}
-        self._input_arrays = InputArrays(arrays["y0"], arrays["params"])
-        self._output_arrays = OutputArrays(arrays["ys"], arrays["status"])
-        self._submitted = 0
-        specs = {name: array.spec for name, array in arrays.items()}
-        self.pool.prepare(specs, min(self._copies, len(plan.bounds)), self._patience)
-        for name, spec in specs.items():
-            self._memory.registry.add("device", name, plan.sets * spec.nbytes)
-        self._places.extend(
-            SetOfArrays({name: self._device.empty(spec.shape, spec.dtype) for name, spec in specs.items()})
-            for _ in range(plan.sets)
+    def _furnish(self, work: Work, plan: ChunkPlan) -> None:
+        """Make room for the plan on both sides, and have the threads."""
+        inputs = [ManagedArray(name, host, plan.runs) for name, host in work.inputs.items()]
+        outputs = [
+            ManagedArray(name, host, plan.runs, fresh=name in work.fresh)
+            for name, host in work.outputs.items()
+        ]
+        self._input_arrays, self._output_arrays = InputArrays(inputs), OutputArrays(outputs)
+        lanes = self._lanes.needed(len(plan.bounds))
+        self.pool.prepare(
+            {
+                **{array.name: (array.spec, plan.sets) for array in inputs},
+                **{array.name: (array.spec, lanes.copies) for array in outputs},
+            },
+            self._patience,
         )
-        return plan
+        # At once: from here on there is something to free, and a thread that does it when nobody else can.
+        self.watcher.start(lanes.writers)
+        specs: dict[str, BufferSpec] = {array.name: array.spec for array in (*inputs, *outputs)}
+        self._estate.furnish({**specs, **work.kept}, plan.sets)
 
-    def _feed(self, plan: ChunkPlan, schedule: Schedule) -> None:
-        """Queue every chunk; sets of device arrays take turns."""
-        steps = [self._device.constant(a) for a in (schedule.starts, schedule.widths, schedule.counts)]
-        for index, bounds in enumerate(plan.bounds):
-            place = self._places[index % plan.sets]
-            self._upload(index, bounds, place)
-            self._compute(bounds, place, steps)
-            self._download(index, bounds, place)
-            self._submitted += 1
-
-    def _upload(self, index: int, bounds: tuple[int, int], place: SetOfArrays) -> None:
-        loan = self.input_arrays.lend(self.pool, self._patience, self.watcher.check)
-        try:
-            self.input_arrays.stage(loan, bounds)
-            # The last kernel on this set still reads its inputs.
-            if place.computed is not None:
-                self._device.after("in", place.computed)
-            for name, buffer in loan.buffers.items():
-                self._device.upload(buffer.array, place.arrays[name])
-            uploaded = self._device.record("in")
-            self._device.after("run", uploaded)
-        except BaseException:
-            loan.release()
-            raise
-        # Queueing the launch does not end the reading of the staging buffers: only this event does.
-        self._submit(WritebackTask(f"upload of chunk {index}", uploaded, loan))
-
-    def _compute(self, bounds: tuple[int, int], place: SetOfArrays, steps: list[DeviceArray]) -> None:
-        # The last results in this set are still on their way out.
-        if place.downloaded is not None:
-            self._device.after("run", place.downloaded)
-        arrays = place.arrays
-        n_runs = bounds[1] - bounds[0]
-        arguments = (arrays["y0"], arrays["params"], *steps, arrays["ys"], arrays["status"], n_runs)
-        self._device.launch(self._kernel, n_runs, arguments)
-        place.computed = self._device.record("run")
-        self._device.after("out", place.computed)
-
-    def _download(self, index: int, bounds: tuple[int, int], place: SetOfArrays) -> None:
-        outputs = self.output_arrays
-        loan = outputs.lend(self.pool, self._patience, self.watcher.check)
-        try:
-            for name, buffer in loan.buffers.items():
-                self._device.download(place.arrays[name], buffer.array)
-            place.downloaded = self._device.record("out")
-        except BaseException:
-            loan.release()
-            raise
-        copy = partial(outputs.unstage, bounds=bounds)
-        self._submit(WritebackTask(f"download of chunk {index}", place.downloaded, loan, copy))
-
-    def _submit(self, task: WritebackTask) -> None:
-        try:
-            self.watcher.submit(task)
-        except BaseException:
-            # Nobody will look at them; the lanes are drained before the pool is freed.
-            task.loan.release()
-            raise
-
-    def _drain_device(self, timeout: float | None) -> None:
-        patience = Patience(timeout)
-        while not self._device.drained():
-            left = patience.left()
-            if left <= 0:
-                message = (
-                    f"the device did not come to the end of its work within {timeout} s; call close() again"
-                )
-                raise SolverTimeoutError(message)
-            time.sleep(min(left, 1e-3))
+    def _stats(self, plan: ChunkPlan, timeline: Timeline, seconds: float) -> Stats:
+        registry = self._memory.registry
+        return Stats(
+            chunks=len(plan.bounds),
+            chunk_runs=plan.runs,
+            lanes=self._lanes.needed(len(plan.bounds)),
+            pinned_bytes=registry.peak("pinned"),
+            device_bytes=registry.peak("device"),
+            stages=timeline.mean(),
+            pipeline_seconds=seconds,
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,14 @@ from solver.errors import SolverClosedError, SolverTimeoutError
 from solver.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from solver.device import Device
     from solver.memory import MemoryManager, PinnedGrant
 
-__all__ = ["BufferSpec", "ChunkBufferPool", "PinnedBuffer"]
+__all__ = ["BufferSpec", "ChunkBufferPool", "Layout", "PinnedBuffer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,12 @@ class PinnedBuffer:
         self.pool.give_back(self.name, self.array)
 
 
+Layout = dict[str, tuple[BufferSpec, int]]
+"""How many buffers of which shape there are of every kind."""
+
+
 class ChunkBufferPool:
-    """A counted pool: `copies` buffers of every kind, made at once and freed at once.
+    """A counted pool: so many buffers of every kind, made at once and freed at once.
 
     The thread that takes buffers is never the one that gives them back, and takes them in the order of the
     chunks, so that one buffer of each kind is enough for everything to finish.
@@ -66,34 +69,33 @@ class ChunkBufferPool:
     def __init__(self, memory: MemoryManager, device: Device) -> None:
         self._memory = memory
         self._device = device
-        self._layout: tuple[dict[str, BufferSpec], int] = ({}, 0)
+        self._layout: Layout = {}
         self._free: dict[str, list[NDArray[Any]]] = {}
         self._lent = 0
         self._returns = 0
-        self._changed = threading.Condition()
+        self._clock = device.clock
+        self._changed = self._clock.condition()
         self._closed = False
         self._freed: weakref.finalize[[], ChunkBufferPool] | None = None
 
     @property
     def nbytes(self) -> int:
         """Pinned bytes that the pool holds, lent or not."""
-        specs, copies = self._layout
-        return copies * sum(spec.nbytes for spec in specs.values())
+        return sum(copies * spec.nbytes for spec, copies in self._layout.values())
 
-    def prepare(self, specs: Mapping[str, BufferSpec], copies: int, timeout: float | None) -> None:
-        """Hold `copies` buffers of each kind; what is held already is kept when it fits.
+    def prepare(self, layout: Layout, timeout: float | None) -> None:
+        """Hold the buffers of a layout; what is held already is kept when it is the same.
 
         Raises
         ------
         SolverTimeoutError
             When buffers of another layout stay lent, or the host has not the memory in time.
         """
-        layout = (dict(specs), copies)
         if layout == self._layout and not self._closed:
             return
         # Freed before more is asked for: holding some while waiting for more is how two processes lock up.
         self._free_all(timeout)
-        nbytes = copies * sum(spec.nbytes for spec in specs.values())
+        nbytes = sum(copies * spec.nbytes for spec, copies in layout.values())
         try:
             grant = self._memory.pinned.reserve(nbytes, timeout)
         except TimeoutError as error:
@@ -103,22 +105,27 @@ class ChunkBufferPool:
             raise SolverTimeoutError(message, self.describe()) from error
         self._fill(layout, grant)
 
-    def _fill(self, layout: tuple[dict[str, BufferSpec], int], grant: PinnedGrant) -> None:
-        specs, copies = layout
+    def _fill(self, layout: Layout, grant: PinnedGrant) -> None:
         # Also when the pool is dropped without close(): a lent buffer keeps it, so never while one is in use.
         self._freed = weakref.finalize(self, grant.release)
+        try:
+            self._allocate(layout)
+        except BaseException:
+            self._freed()
+            raise
+        for name, (spec, copies) in layout.items():
+            self._memory.registry.add("pinned", name, copies * spec.nbytes)
+
+    def _allocate(self, layout: Layout) -> None:
         with self._changed:
             if self._closed:
-                self._freed()
                 message = "the buffer pool was closed while it waited for memory; open another solver"
                 raise SolverClosedError(message)
             self._free = {
                 name: [self._device.pinned(spec.shape, spec.dtype) for _ in range(copies)]
-                for name, spec in specs.items()
+                for name, (spec, copies) in layout.items()
             }
             self._layout = layout
-        for name, spec in specs.items():
-            self._memory.registry.add("pinned", name, copies * spec.nbytes)
 
     def acquire(self, name: str, timeout: float | None, check: Callable[[], None]) -> PinnedBuffer:
         """Take a buffer, waiting for one that is lent to come back.
@@ -137,7 +144,7 @@ class ChunkBufferPool:
         SolverTimeoutError
             When none came back.
         """
-        patience = Patience(timeout)
+        patience = Patience(timeout, self._clock)
         while True:
             with self._changed:
                 if self._closed:
@@ -177,7 +184,7 @@ class ChunkBufferPool:
         self._free_all(timeout)
 
     def _free_all(self, timeout: float | None) -> None:
-        patience = Patience(timeout)
+        patience = Patience(timeout, self._clock)
         with self._changed:
             while self._lent:
                 left = patience.left(self._returns)
@@ -187,7 +194,7 @@ class ChunkBufferPool:
                     )
                     raise SolverTimeoutError(message, self.describe())
                 self._changed.wait(left)
-            self._free, self._layout = {}, ({}, 0)
+            self._free, self._layout = {}, {}
         self._memory.registry.drop("pinned")
         # The arrays are gone before the right to them is: another process may take it at once.
         self._device.trim()
@@ -196,8 +203,8 @@ class ChunkBufferPool:
 
     def describe(self) -> str:
         """Return one line for people."""
-        copies = self._layout[1]
         free = ", ".join(
-            f"{name} {len(arrays)} of {copies} free" for name, arrays in sorted(self._free.items())
+            f"{name} {len(arrays)} of {self._layout[name][1]} free"
+            for name, arrays in sorted(self._free.items())
         )
         return f"pool: {self.nbytes} bytes pinned, {self._lent} buffers lent; {free or 'empty'}"

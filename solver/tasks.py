@@ -1,9 +1,7 @@
-"""What the pipeline hands to its writeback thread, and the queue in between."""
+"""What the pipeline hands to its writers, and the queue in between."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
@@ -11,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from solver.arrays import Loan
+    from solver.clock import Clock
     from solver.device import Event
 
 __all__ = ["Inbox", "WritebackTask"]
@@ -24,7 +23,7 @@ class WritebackTask:
     label
         What it is, such as ``"download of chunk 3"``.
     event
-        When the buffers' contents are there, or no longer needed.
+        When the buffers' contents are there.
     loan
         The buffers.
     copy
@@ -50,57 +49,116 @@ class WritebackTask:
 
 
 class Inbox:
-    """What the thread and its watcher share. It knows neither, so the thread keeps no watcher alive."""
+    """What the writers and their watcher share. It knows no watcher, so its threads keep none alive.
 
-    def __init__(self) -> None:
-        # A condition's own lock is re-entrant: abandon() may be called by the garbage collector while this
-        # very thread is inside one of these blocks.
-        self.changed = threading.Condition()
-        self.queued: deque[WritebackTask] = deque()
+    Attributes
+    ----------
+    changed
+        Guards, and announces changes of, everything below but `abandoned`.
+    unfinished, finished
+        Tasks.
+    queued
+        Labels of those that no writer has taken, in order.
+    current
+        What each writer waits for, by its name.
+    writers, deaths
+        Threads that serve, and those that ended of an exception.
+    abandoned
+        Nobody waits for the tasks any more.
+    teardown
+        What the last writer does when it leaves an abandoned inbox.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.changed = clock.condition()
         self.unfinished = 0
         self.finished = 0
+        self.queued: list[str] = []
+        self.current: dict[str, str] = {}
         self.failures: list[tuple[str, BaseException]] = []
-        self.current = ""
+        self.writers = 0
+        self.deaths = 0
         self.closing = False
         self.abandoned = False
+        self.teardown: Callable[[], None] | None = None
+        self._mail = clock.mailbox()
 
-    def put(self, task: WritebackTask) -> None:
-        """Add a task."""
+    def enter(self) -> bool:
+        """Count a writer that is about to be started; false when the inbox is closing."""
         with self.changed:
-            self.queued.append(task)
+            self.writers += not self.closing
+            return not self.closing
+
+    def put(self, task: WritebackTask) -> bool:
+        """Add a task; false when the inbox is closing."""
+        with self.changed:
+            if self.closing:
+                return False
             self.unfinished += 1
-            self.changed.notify_all()
+            self.queued.append(task.label)
+            # Under the lock: after closing there are only the notes that end the writers.
+            self._mail.put(task)
+        return True
 
-    def take(self) -> WritebackTask | None:
+    def take(self, writer: str) -> WritebackTask | None:
         """Wait for the next task in order of submission; ``None`` when there will be none."""
-        with self.changed:
-            while not self.queued:
-                if self.closing or self.abandoned:
-                    return None
-                # Without a limit: a thread with nothing to do is woken by put, close or the finaliser.
-                self.changed.wait()
-            task = self.queued.popleft()
-            self.current = f"{task.label} ({task.event!r})"
-            return task
+        # Without a limit: a writer with nothing to do is woken by put, close or the finaliser, whose notes
+        # cannot be missed.
+        task: WritebackTask | None = self._mail.get()
+        if task is not None:
+            with self.changed:
+                self.queued.remove(task.label)
+                self.current[writer] = f"{task.label} ({task.event!r})"
+        return task
 
-    def done(self, label: str, error: BaseException | None) -> None:
+    def done(self, writer: str, label: str, error: BaseException | None) -> None:
         """Count a task as finished, with its error if it had one."""
         with self.changed:
             self.unfinished -= 1
             self.finished += 1
-            self.current = ""
+            self.current.pop(writer, None)
             if error is not None:
                 self.failures.append((label, error))
             self.changed.notify_all()
 
-    def close(self) -> None:
-        """Let the thread end once the queue is empty."""
+    def leave(self, *, died: bool) -> Callable[[], None] | None:
+        """Count a writer as gone; return what it has yet to do, if it was the last of an abandoned inbox."""
         with self.changed:
-            self.closing = True
+            self.writers -= 1
+            self.deaths += died
             self.changed.notify_all()
+            if not self.abandoned or self.writers:
+                return None
+            teardown, self.teardown = self.teardown, None
+            return teardown
+
+    def close(self) -> None:
+        """Let the writers end once the queue is empty."""
+        with self.changed:
+            if not self.closing:
+                self.closing = True
+                self._end_writers()
 
     def abandon(self) -> None:
-        """Let it end at once: nobody waits any more."""
+        """Let them end at once; called by a finaliser.
+
+        It may run inside any allocation of any thread, also of a writer, and whatever locks that one holds.
+        So it takes none, does nothing itself, and leaves notes that no writer can miss.
+        """
+        self.abandoned = True
+        self._end_writers()
+
+    def rest(self) -> list[WritebackTask]:
+        """Return the tasks that no writer took; for when there is none any more."""
+        tasks = []
+        while not self._mail.empty():
+            tasks.append(self._mail.get())
         with self.changed:
-            self.abandoned = True
-            self.changed.notify_all()
+            self.unfinished = 0
+            self.queued.clear()
+        return [task for task in tasks if task is not None]
+
+    def _end_writers(self) -> None:
+        for _ in range(self.writers):
+            self._mail.put(None)

@@ -11,14 +11,16 @@ from __future__ import annotations
 import heapq
 import importlib
 import itertools
+import math
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from solver.bound import Rates
+from solver.clock import SystemClock
 from solver.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -26,34 +28,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from solver.clock import Clock
     from solver.device import CompiledKernel, DeviceArray, Event, Lane
 
-__all__ = ["Clock", "Latency", "SystemClock", "VirtualDevice", "VirtualEvent", "poison"]
+__all__ = ["Latency", "VirtualDevice", "VirtualEvent", "poison"]
 
 _LAUNCH = threading.Lock()
 """The simulator runs one kernel a process, and keeps the launch configuration on the shared kernel object."""
-
-
-class Clock(Protocol):
-    """Where a virtual device takes its time from."""
-
-    def now(self) -> float:
-        """Return the time in seconds."""
-
-    def sleep(self, seconds: float) -> None:
-        """Let at most `seconds` go by."""
-
-
-class SystemClock:
-    """Real time."""
-
-    def now(self) -> float:
-        """Return the monotonic clock."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +44,7 @@ class Latency:
     upload: float = 2e-4
     run: float = 2e-4
     download: float = 2e-4
+    writeback: float = 0.0
 
 
 def poison(array: DeviceArray) -> None:
@@ -86,7 +68,7 @@ class VirtualEvent:
     def wait(self, timeout: float) -> bool:
         """Sleep until it is due, but no longer than `timeout`."""
         clock = self._device.clock
-        left = self.due - clock.now()
+        left = timeout if self._device.held else self.due - clock.now()
         if left > 0:
             clock.sleep(min(left, timeout))
         return self.query()
@@ -109,14 +91,27 @@ class VirtualDevice:
         Where time comes from.
     total_bytes
         Size of the device's memory.
+    rates
+        What a solver should take it to be capable of.
+
+    Attributes
+    ----------
+    held
+        While true nothing happens on it, as on a device that hangs.
     """
 
     mode = "sim"
 
     def __init__(
-        self, latency: Latency | None = None, clock: Clock | None = None, total_bytes: int = 1 << 30
+        self,
+        latency: Latency | None = None,
+        clock: Clock | None = None,
+        total_bytes: int = 1 << 30,
+        rates: Rates | None = None,
     ) -> None:
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
+        self.rates = rates or Rates()
+        self.held = False
         self._cuda = importlib.import_module("numba.cuda")
         self._latency = latency or Latency()
         self._total_bytes = total_bytes
@@ -173,10 +168,23 @@ class VirtualDevice:
         poison(pinned)
         self._queue("out", self._latency.download, lambda: array.copy_to_host(pinned))
 
+    def write_back(self, pinned: NDArray[Any], target: NDArray[Any]) -> None:
+        """Take as long as was asked for, then copy what is there at the end."""
+        if self._latency.writeback:
+            self.clock.sleep(self._latency.writeback)
+        np.copyto(target, pinned)
+
     def record(self, lane: Lane) -> VirtualEvent:
         """Return an event at the end of what was queued in the lane."""
         with self._queueing:
-            return VirtualEvent(self, self._ends[lane])
+            return VirtualEvent(self, max(self._ends[lane], self.clock.now()))
+
+    def elapsed(self, begin: Event, end: Event) -> float:
+        """Subtract."""
+        if not (isinstance(begin, VirtualEvent) and isinstance(end, VirtualEvent)):
+            message = f"no time between {begin!r} and {end!r}; use events that this device recorded"
+            raise TypeError(message)
+        return end.due - begin.due
 
     def after(self, lane: Lane, event: Event) -> None:
         """Move the lane's time to the event's."""
@@ -212,7 +220,7 @@ class VirtualDevice:
         """
         # One thread at a time: an effect may only start when all earlier ones have ended.
         with self._running:
-            now = self.clock.now()
+            now = -math.inf if self.held else self.clock.now()
             while self._error is None and (effect := self._next_due(now)) is not None:
                 try:
                     effect()

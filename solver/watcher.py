@@ -1,4 +1,4 @@
-"""The thread that waits for downloads to finish and copies them to the caller's arrays.
+"""The threads that wait for downloads to finish and copy them to the caller's arrays.
 
 Kept apart from the kernel's module: the simulator replaces names in that one while a kernel runs.
 """
@@ -6,19 +6,22 @@ Kept apart from the kernel's module: the simulator replaces names in that one wh
 from __future__ import annotations
 
 import itertools
-import threading
 import traceback
 import weakref
-from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from solver.errors import SolverClosedError, SolverTimeoutError, WatcherDiedError, WritebackError
+from solver.clock import SystemClock
+from solver.errors import SolverClosedError, SolverError, SolverTimeoutError, WatcherDiedError, WritebackError
 from solver.patience import SLICE, Patience
 from solver.tasks import Inbox
 
 if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
     from concurrent.futures import Future
 
+    from solver.clock import Clock
     from solver.tasks import WritebackTask
 
 __all__ = ["Watcher", "WritebackWatcher"]
@@ -27,22 +30,25 @@ _NUMBERS = itertools.count(1)
 
 
 class Watcher(Protocol):
-    """What the pipeline needs of a writeback thread."""
+    """What the pipeline needs of its writers."""
 
-    def start(self) -> None:
-        """Start the thread; nothing when it runs already."""
+    def start(self, writers: int = 1) -> None:
+        """Have at least so many threads; nothing when they run already."""
+
+    def bequeath(self, teardown: Callable[[], None]) -> None:
+        """Say what the last thread has to do once nobody holds the watcher any more."""
 
     def submit(self, task: WritebackTask) -> Future[None]:
         """Hand over a task and its buffers."""
 
     def check(self) -> None:
-        """Raise what went wrong in the thread since the last call."""
+        """Raise what went wrong in the threads since the last call."""
 
-    def wait_all(self, timeout: float | None = None) -> None:
+    def wait_all(self, timeout: float | None = None, check: Callable[[], None] | None = None) -> None:
         """Wait until all tasks are finished."""
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """End the thread."""
+        """End the threads."""
 
     def describe(self) -> str:
         """Return a line or more for people."""
@@ -67,9 +73,9 @@ def _perform(task: WritebackTask, inbox: Inbox) -> BaseException | None:
     return None
 
 
-def _serve_one(inbox: Inbox) -> bool:
+def _serve_one(inbox: Inbox, writer: str) -> bool:
     """Do one task. A function of its own, so that its locals keep no buffers while the thread waits."""
-    task = inbox.take()
+    task = inbox.take(writer)
     if task is None:
         return False
     error = _perform(task, inbox)
@@ -79,43 +85,61 @@ def _serve_one(inbox: Inbox) -> bool:
         # The frames of a kept error would keep the buffers, and with them the pool.
         traceback.clear_frames(error.__traceback__)
         task.future.set_exception(error)
-    inbox.done(task.label, error)
+    inbox.done(writer, task.label, error)
     return True
 
 
-def _serve(inbox: Inbox) -> None:
-    while _serve_one(inbox):
-        pass
+def _serve(inbox: Inbox, writer: str) -> None:
+    died = True
+    try:
+        while _serve_one(inbox, writer):
+            pass
+        died = False
+    finally:
+        teardown = inbox.leave(died=died)
+        if teardown is not None:
+            # What cannot be freed in order within its patience goes with the last reference to it, below.
+            with suppress(SolverError):
+                teardown()
 
 
 class WritebackWatcher:
-    """Finishes tasks in the order of their submission, on one named thread.
+    """Finishes tasks on named threads: each takes the next in order of submission, waits for it, copies.
 
-    The thread's target is a function of this module that knows the queue of tasks, not the watcher: when the
-    watcher is dropped without :meth:`shutdown`, its finaliser tells the thread to end.
+    The threads' target is a function of this module that knows the queue of tasks, not the watcher: when the
+    watcher is dropped without :meth:`shutdown`, its finaliser tells the threads to end.
 
     Parameters
     ----------
     name
-        Goes into the thread's name.
+        Goes into the threads' names.
     patience
         Default for all waits: longest time in seconds without any task being finished.
+    clock
+        By what it waits.
     """
 
-    def __init__(self, name: str = "batch", patience: float = 60.0) -> None:
-        self._inbox = Inbox()
+    def __init__(self, name: str = "batch", patience: float = 60.0, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._inbox = Inbox(self._clock)
         self._patience = patience
-        self._name = f"writeback-{next(_NUMBERS)} ({name})"
-        self._thread: threading.Thread | None = None
+        self._name = name
+        self._number = next(_NUMBERS)
+        self._threads: list[threading.Thread] = []
         self._finalizer = weakref.finalize(self, self._inbox.abandon)
 
     @property
     def thread(self) -> threading.Thread | None:
-        """The thread, once it was started."""
-        return self._thread
+        """The first thread, once it was started."""
+        return self._threads[0] if self._threads else None
 
-    def start(self) -> None:
-        """Start the thread; nothing when it was started before.
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """All that were started."""
+        return tuple(self._threads)
+
+    def start(self, writers: int = 1) -> None:
+        """Have at least so many threads; nothing when they run already.
 
         Raises
         ------
@@ -123,12 +147,22 @@ class WritebackWatcher:
             After :meth:`shutdown`.
         """
         if self._inbox.closing:
-            message = f"{self._name} was shut down; open another solver"
-            raise SolverClosedError(message)
-        if self._thread is None:
-            # Daemon: at exit Python joins other threads before any finaliser could tell them to end.
-            self._thread = threading.Thread(target=_serve, args=(self._inbox,), name=self._name, daemon=True)
-            self._thread.start()
+            raise self._closed()
+        while len(self._threads) < writers:
+            name = f"writeback-{self._number}.{len(self._threads) + 1} ({self._name})"
+            if not self._inbox.enter():
+                raise self._closed()
+            self._threads.append(self._clock.start(_serve, (self._inbox, name), name))
+
+    def bequeath(self, teardown: Callable[[], None]) -> None:
+        """Say what the last thread has to do once nobody holds the watcher any more.
+
+        Parameters
+        ----------
+        teardown
+            Must not hold the watcher, nor anybody who does.
+        """
+        self._inbox.teardown = teardown
 
     def submit(self, task: WritebackTask) -> Future[None]:
         """Hand over a task and its buffers; errors of earlier tasks are raised here.
@@ -142,18 +176,19 @@ class WritebackWatcher:
         self.check()
         # From here on it cannot be cancelled: its buffers must come back.
         task.future.set_running_or_notify_cancel()
-        self._inbox.put(task)
+        if not self._inbox.put(task):
+            raise self._closed()
         return task.future
 
     def check(self) -> None:
-        """Raise what went wrong in the thread and was not raised yet.
+        """Raise what went wrong in the threads and was not raised yet.
 
         Raises
         ------
         WritebackError
             When a task failed; its error is the cause.
         WatcherDiedError
-            When the thread ended with work left.
+            When a thread ended with work left.
         """
         with self._inbox.changed:
             failures, self._inbox.failures = self._inbox.failures, []
@@ -162,81 +197,101 @@ class WritebackWatcher:
                 more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
                 message = f"{label} failed{more}: {error!r}; the results of this solve are incomplete"
                 raise WritebackError(message) from error
-            if self._inbox.unfinished and not self._alive():
-                message = f"{self._name} ended with {self._inbox.unfinished} tasks left; close the solver"
+            if self._stuck():
+                message = f"{self._label()} ended with {self._inbox.unfinished} tasks left; close the solver"
                 raise WatcherDiedError(message, self.describe())
 
-    def _alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+    def _label(self) -> str:
+        return f"writeback-{self._number} ({self._name})"
 
-    def wait_all(self, timeout: float | None = None) -> None:
+    def _closed(self) -> SolverClosedError:
+        return SolverClosedError(f"{self._label()} was shut down; open another solver")
+
+    def _stuck(self) -> bool:
+        """Whether there is work that nobody will do, such as what a thread had in hand when it died."""
+        return bool(self._inbox.unfinished and (self._inbox.deaths or not self._inbox.writers))
+
+    def wait_all(self, timeout: float | None = None, check: Callable[[], None] | None = None) -> None:
         """Wait until all tasks are finished, then raise what went wrong, as :meth:`check` does.
 
         Parameters
         ----------
         timeout
             Longest time in seconds without any task being finished; ``None`` for the watcher's own.
+        check
+            Called at every finished task and now and then; may raise to end the wait.
 
         Raises
         ------
         SolverTimeoutError
             When nothing was finished for so long.
         """
-        patience = Patience(self._patience if timeout is None else timeout)
-        with self._inbox.changed:
-            while self._inbox.unfinished:
-                if not self._alive():
-                    break
-                left = patience.left(self._inbox.finished)
-                if left <= 0:
-                    message = (
-                        f"{self._name} finished nothing for {patience.seconds} s with "
-                        f"{self._inbox.unfinished} tasks left; look at the event that it waits for"
-                    )
-                    raise SolverTimeoutError(message, self.describe())
-                self._inbox.changed.wait(left)
+        patience = Patience(self._patience if timeout is None else timeout, self._clock)
+        while self._wait_for_news(patience):
+            if check is not None:
+                # Outside of the lock: whatever it calls may take others.
+                check()
         self.check()
 
+    def _wait_for_news(self, patience: Patience) -> bool:
+        """Return whether there is anything left to wait for, after a while if there was."""
+        with self._inbox.changed:
+            if not self._inbox.unfinished or self._stuck():
+                return False
+            left = patience.left(self._inbox.finished)
+            if left <= 0:
+                message = (
+                    f"{self._label()} finished nothing for {patience.seconds} s with "
+                    f"{self._inbox.unfinished} tasks left; look at the events that it waits for"
+                )
+                raise SolverTimeoutError(message, self.describe())
+            self._inbox.changed.wait(left)
+            return True
+
     def shutdown(self, timeout: float | None = None) -> None:
-        """Finish what was submitted and end the thread. May be called again, also after it raised.
+        """Finish what was submitted and end the threads. May be called again, also after it raised.
 
         Parameters
         ----------
         timeout
-            Longest time in seconds to wait for the end; ``None`` for the watcher's patience.
+            Longest time in seconds without any task being finished; ``None`` for the watcher's patience.
 
         Raises
         ------
         SolverTimeoutError
-            When the thread still works; it goes on, and so may another call.
+            When threads still work; they go on, and so may another call.
         """
-        timeout = self._patience if timeout is None else timeout
         self._inbox.close()
-        if self._thread is None:
-            return
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            message = f"{self._name} did not end within {timeout} s; it goes on: call close() again"
-            raise SolverTimeoutError(message, self.describe())
+        patience = Patience(self._patience if timeout is None else timeout, self._clock)
+        with self._inbox.changed:
+            while self._inbox.writers:
+                left = patience.left(self._inbox.finished)
+                if left <= 0:
+                    message = (
+                        f"{self._label()} did not end within {patience.seconds} s; it goes on: "
+                        "call close() again"
+                    )
+                    raise SolverTimeoutError(message, self.describe())
+                self._inbox.changed.wait(left)
+        for thread in self._threads:
+            # Past its last statement: a formality, but then nobody finds it alive.
+            thread.join(1.0)
         self._give_up_rest()
 
     def _give_up_rest(self) -> None:
-        """Free what a thread that died left in the queue."""
-        with self._inbox.changed:
-            rest, self._inbox.queued = list(self._inbox.queued), deque()
-            self._inbox.unfinished = 0
-        for task in rest:
-            task.future.set_exception(WatcherDiedError(f"{self._name} ended before {task.label}"))
+        """Free what threads that died left in the queue."""
+        for task in self._inbox.rest():
+            task.future.set_exception(WatcherDiedError(f"{self._label()} ended before {task.label}"))
             task.loan.release()
 
     def describe(self) -> str:
-        """Return the state of thread and queue for people."""
+        """Return the state of threads and queue for people."""
         with self._inbox.changed:
-            queued = [task.label for task in self._inbox.queued]
+            inbox = self._inbox
             lines = [
-                f"watcher: {self._name}, thread {'alive' if self._alive() else 'not alive'}",
-                f"  tasks: {self._inbox.finished} finished, {self._inbox.unfinished} left",
-                f"  waits for: {self._inbox.current or 'nothing'}",
-                f"  queued: {', '.join(queued) or 'nothing'}",
+                f"watcher: {self._label()}, {inbox.writers} of {len(self._threads)} threads alive",
+                f"  tasks: {inbox.finished} finished, {inbox.unfinished} left",
+                *(f"  {writer} waits for: {what}" for writer, what in sorted(inbox.current.items())),
+                f"  queued: {', '.join(inbox.queued) or 'nothing'}",
             ]
         return "\n".join(lines)

@@ -8,6 +8,8 @@ import time
 import numpy as np
 
 from solver import BatchSolver, Problem
+from solver.clock import SystemClock
+from solver.virtual import VirtualDevice
 
 __all__ = [
     "DECAY",
@@ -16,6 +18,7 @@ __all__ = [
     "OneRegionHost",
     "decay_solver",
     "eventually",
+    "hanging_device",
     "solve_decay",
     "writeback_threads",
 ]
@@ -32,6 +35,12 @@ DECAY = Problem(decay, n_states=2, n_params=1)
 
 def decay_solver(**options) -> BatchSolver:
     return BatchSolver(DECAY, patience=options.pop("patience", 10.0), **options)
+
+
+def hanging_device() -> VirtualDevice:
+    device = VirtualDevice()
+    device.held = True
+    return device
 
 
 def solve_decay(solver, saveat=None):
@@ -51,7 +60,7 @@ def eventually(condition, seconds: float = 5.0) -> bool:
     return True
 
 
-class FakeClock:
+class FakeClock(SystemClock):
     """Time that goes by only when told to."""
 
     def __init__(self):
@@ -60,10 +69,6 @@ class FakeClock:
     def now(self):
         """Return the time set last."""
         return self.time
-
-    def sleep(self, seconds):
-        """Let no time go by, but other threads run."""
-        time.sleep(0.001)
 
 
 class OneRegionHost:

@@ -22,40 +22,53 @@ from solver import (
 from solver.arrays import InputArrays, OutputArrays
 from solver.virtual import Latency, VirtualDevice
 from tests.solver.problems import (
-    FakeClock,
     OneRegionHost,
     decay_solver,
     eventually,
+    hanging_device,
     solve_decay,
 )
 
 
 def test_an_event_that_never_comes_ends_in_an_error_that_says_what_is_where():
-    device = VirtualDevice(clock=FakeClock())
-    solver = decay_solver(memory_limit=Chunks(4), backend=device, patience=0.3)
+    device = hanging_device()
+    solver = decay_solver(memory_limit=Chunks(4), backend=device, patience=0.3, sets=4, copies=2)
     with pytest.raises(SolverTimeoutError) as caught:
         solve_decay(solver)
     text = str(caught.value)
-    assert "no y0 buffer came back to the pool within 0.3 s" in text
-    assert "chunks: 2 of 4 submitted; active: in 4, out 4" in text
-    assert "status 0 of 2 free" in text
-    assert "thread alive" in text
-    assert "waits for: upload of chunk 0 (event due in" in text
+    assert "no ys buffer came back to the pool within 0.3 s" in text
+    assert "chunks: 2 of 4 submitted; active: in 8, out 4" in text
+    assert "status 0 of 2 free, y0 0 of 4 free" in text
+    assert "2 of 2 threads alive" in text
+    assert "1 (decay) waits for: download of chunk 0 (event due in" in text
     with pytest.raises(SolverTimeoutError, match="call close"):
         solver.close(timeout=0.1)
-    device.clock.time = 1e6
+    device.held = False
     solver.close(timeout=5.0)
     assert solver.memory.registry.describe() == "memory: none held"
 
 
+def test_a_staging_buffer_that_does_not_become_free_ends_in_an_error_too():
+    device = hanging_device()
+    solver = decay_solver(memory_limit=Chunks(4), backend=device, patience=0.1)
+    with pytest.raises(
+        SolverTimeoutError, match=r"upload of chunk 0 did not end within 0\.1 s(.|\n)*active: in 4"
+    ):
+        solve_decay(solver)
+    device.held = False
+    # The same solver goes on once the device does.
+    assert np.isfinite(solve_decay(solver).ys).all()
+    solver.close()
+
+
 def test_waiting_for_the_writeback_has_a_limit_too():
-    device = VirtualDevice(clock=FakeClock())
+    device = hanging_device()
     solver = decay_solver(backend=device, patience=0.2)
-    with pytest.raises(SolverTimeoutError, match=r"finished nothing for 0\.2 s with 2 tasks left"):
+    with pytest.raises(SolverTimeoutError, match=r"finished nothing for 0\.2 s with 1 tasks left"):
         solve_decay(solver)
     with pytest.raises(SolverTimeoutError, match=r"finished nothing for 0\.05 s"):
         solver.kernel.wait_for_writeback(timeout=0.05)
-    device.clock.time = 1e6
+    device.held = False
     solver.kernel.wait_for_writeback(timeout=5.0)
     assert np.isfinite(solver.kernel.output_arrays.ys.host).all()
     solver.close()
@@ -84,7 +97,7 @@ def test_pinned_memory_that_does_not_come_is_reported_and_nothing_is_held_meanwh
 def test_an_error_while_copying_reaches_the_caller_and_frees_the_buffers(monkeypatch):
     kept = []
 
-    def full(self, loan, bounds):
+    def full(self, loan, bounds, device):
         local = np.zeros(1)
         kept.append(weakref.ref(local))
         message = "disk full"
@@ -126,14 +139,14 @@ def test_an_error_while_staging_gives_the_buffers_back(monkeypatch):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("chunks", [1, 4])
 def test_a_thread_that_died_ends_the_wait_at_once(monkeypatch, chunks):
-    def dies(inbox):
+    def dies(inbox, writer):
         message = "planted"
         raise TypeError(message)
 
     monkeypatch.setattr(watcher, "_serve_one", dies)
     solver = decay_solver(memory_limit=Chunks(chunks), patience=60.0)
     started = time.monotonic()
-    with pytest.raises(WatcherDiedError, match=r"tasks left(.|\n)*thread not alive"):
+    with pytest.raises(WatcherDiedError, match=r"ended with \d tasks left(.|\n)*0 of \d threads alive"):
         solve_decay(solver)
     assert time.monotonic() - started < 20.0
     solver.close()

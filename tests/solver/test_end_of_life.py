@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from solver import Chunks, MemoryManager, SolverClosedError, SolverTimeoutError
-from solver.virtual import VirtualDevice
 from tests.solver.problems import (
-    FakeClock,
     OneRegionHost,
     decay_solver,
     eventually,
+    hanging_device,
     solve_decay,
     writeback_threads,
 )
@@ -51,7 +50,7 @@ def test_a_dropped_solver_ends_its_thread_and_frees_its_pinned_memory():
 
 def test_a_solver_dropped_in_the_middle_ends_its_thread_too():
     host = OneRegionHost()
-    device = VirtualDevice(clock=FakeClock())
+    device = hanging_device()
     solver = decay_solver(backend=device, memory=MemoryManager(pinned=host), patience=0.1)
     with pytest.raises(SolverTimeoutError):
         solve_decay(solver)
