@@ -104,7 +104,7 @@ class ThreadProbe:
         self._record = f"_gpuguard_birth_{next(_SERIAL)}"
         self._counter = itertools.count(1)
         self._looked_at = self._started = 0
-        scene.makers.append(lambda: self.birth_of(threading.current_thread()))
+        scene.makers.append(self._birth_of_caller)
 
     def install(self) -> Callable[[], None]:
         """Wrap ``Thread.start``; return how to undo it."""
@@ -135,6 +135,13 @@ class ThreadProbe:
     def birth_of(self, thread: threading.Thread) -> Birth | None:
         """Return the record of ``thread``, or None when it was started before we looked."""
         return getattr(thread, self._record, None)
+
+    def _birth_of_caller(self) -> Birth | None:
+        # Not by current_thread(): in a raw thread that would add a dummy to the suite's list of threads.
+        caller = threading.get_ident()
+        return next(
+            (self.birth_of(thread) for thread in threading.enumerate() if thread.ident == caller), None
+        )
 
     def moved(self) -> bool:
         """Return whether a thread was started since the last look."""
