@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 __all__ = [
     "DeviceError",
     "SolverClosedError",
@@ -9,7 +11,23 @@ __all__ = [
     "SolverTimeoutError",
     "WatcherDiedError",
     "WritebackError",
+    "without_frames",
 ]
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """Let an error that is to be kept say where it happened in text, and hold no frames.
+
+    A frame holds all its variables and, through its caller, those of every function of its thread: buffers,
+    queues, and what would hold the error itself. Only a run of the collector could free them then.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if link.__traceback__ is not None:
+            link.add_note("".join(traceback.format_tb(link.__traceback__)).rstrip())
+            link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
 
 
 class SolverError(Exception):

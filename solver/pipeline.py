@@ -13,7 +13,7 @@ from solver.chunks import ChunkPlan, Chunks
 from solver.errors import SolverClosedError, SolverError, SolverTimeoutError, WatcherDiedError, WritebackError
 from solver.estate import Estate
 from solver.feeder import Feeder
-from solver.patience import Patience
+from solver.patience import SLICE, Patience
 from solver.solution import Stats
 from solver.timeline import Timeline
 
@@ -215,12 +215,12 @@ class BatchKernel:
 
     @contextmanager
     def _let_go(self) -> Iterator[None]:
-        """After an error free what nobody uses any more; the rest waits for the next solve or for close."""
+        """After an error free what nobody uses any more; what is still in use waits for close."""
         try:
             yield
         except BaseException:
             with suppress(SolverTimeoutError):
-                self._estate.settle(0.0)
+                self._estate.settle(SLICE)
             raise
 
     @contextmanager

@@ -15,6 +15,7 @@ import itertools
 import random
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ _REAL_SECONDS = 60.0
 
 class Standstill(BaseException):
     """Every thread waits for another one and nothing is due. Not an error that code under test may handle."""
+
+
+class _Over(BaseException):
+    """The rehearsal is at its end, and with it the thread."""
 
 
 class _Seat:
@@ -61,6 +66,7 @@ class RehearsalClock:
         self._main = _Seat("main")
         self._seats = {threading.get_ident(): self._main}
         self._stands_still = False
+        self._over = False
 
     def now(self) -> float:
         """Return the virtual time."""
@@ -82,7 +88,7 @@ class RehearsalClock:
         """Start a thread; it runs when the baton comes to it."""
         seat = _Seat(name)
 
-        def run() -> None:
+        def play() -> None:
             self._take_turn(seat)
             self._seats[threading.get_ident()] = seat
             try:
@@ -90,6 +96,10 @@ class RehearsalClock:
             finally:
                 del self._seats[threading.get_ident()]
                 self._pass_on()
+
+        def run() -> None:
+            with suppress(_Over):
+                play()
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
@@ -101,6 +111,12 @@ class RehearsalClock:
         me = self._seats[threading.get_ident()]
         waiting = {seat for seat in (*self._seats.values(), *self._ready) if seat is not me}
         return sorted(seat.name for seat in waiting)
+
+    def end(self) -> None:
+        """Let every thread that still waits end where it is; for tests of what would wait for ever."""
+        self._over = True
+        for seat in (*self._seats.values(), *self._ready):
+            seat.turn.release()
 
     def here(self) -> _Seat:
         """Return the calling thread's seat."""
@@ -134,6 +150,8 @@ class RehearsalClock:
         if not seat.turn.acquire(timeout=_REAL_SECONDS):
             message = f"{seat.name} was not given the baton for {_REAL_SECONDS} s: some thread really blocks"
             raise RuntimeError(message)
+        if self._over:
+            raise _Over
         if seat is self._main and self._stands_still:
             message = (
                 f"at {self._now} s all of {[other.name for other in self._seats.values()]} wait for ever"
@@ -141,6 +159,8 @@ class RehearsalClock:
             raise Standstill(message)
 
     def _pass_on(self) -> None:
+        if self._over:
+            raise _Over
         if not self._ready:
             self._let_time_pass()
         if not self._ready:

@@ -21,7 +21,7 @@ import numpy as np
 
 from solver.bound import Rates
 from solver.clock import SystemClock
-from solver.errors import DeviceError
+from solver.errors import DeviceError, without_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +208,8 @@ class VirtualDevice:
         with self._queueing:
             end = max(self._ends[lane], self.clock.now()) + seconds
             self._ends[lane] = end
-            heapq.heappush(self._due, (end, next(self._order), effect))
+            if self._error is None:
+                heapq.heappush(self._due, (end, next(self._order), effect))
 
     def advance(self) -> float:
         """Let everything happen that is due, and return the time up to which it has.
@@ -225,11 +226,17 @@ class VirtualDevice:
                 try:
                     effect()
                 except Exception as error:  # noqa: BLE001 - kept, and raised to everyone who asks from now on
-                    self._error = error
+                    self._fail(error)
             if self._error is not None:
                 message = f"the device failed: {self._error!r}; close this solver and open another"
                 raise DeviceError(message) from self._error
             return now
+
+    def _fail(self, error: Exception) -> None:
+        """Keep an error for ever, but nothing with it: what is queued holds buffers."""
+        with self._queueing:
+            self._error = without_frames(error)
+            self._due.clear()
 
     def _next_due(self, now: float) -> Callable[[], None] | None:
         with self._queueing:

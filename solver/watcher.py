@@ -6,13 +6,19 @@ Kept apart from the kernel's module: the simulator replaces names in that one wh
 from __future__ import annotations
 
 import itertools
-import traceback
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from solver.clock import SystemClock
-from solver.errors import SolverClosedError, SolverError, SolverTimeoutError, WatcherDiedError, WritebackError
+from solver.errors import (
+    SolverClosedError,
+    SolverError,
+    SolverTimeoutError,
+    WatcherDiedError,
+    WritebackError,
+    without_frames,
+)
 from solver.patience import SLICE, Patience
 from solver.tasks import Inbox
 
@@ -69,7 +75,7 @@ def _perform(task: WritebackTask, inbox: Inbox) -> BaseException | None:
             raise
         task.finish()
     except BaseException as error:  # noqa: BLE001 - handed to whoever waits; lost, they would wait for ever
-        return error
+        return without_frames(error)
     return None
 
 
@@ -82,8 +88,6 @@ def _serve_one(inbox: Inbox, writer: str) -> bool:
     if error is None:
         task.future.set_result(None)
     else:
-        # The frames of a kept error would keep the buffers, and with them the pool.
-        traceback.clear_frames(error.__traceback__)
         task.future.set_exception(error)
     inbox.done(writer, task.label, error)
     return True
