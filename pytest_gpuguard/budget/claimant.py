@@ -7,6 +7,7 @@ Every step is a method that never sleeps (:meth:`Claimant.begin`, :meth:`Claiman
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.budget import admission, refusals, survey, waiting
@@ -21,7 +22,7 @@ from pytest_gpuguard.ledger.selftest import check_mutex
 from pytest_gpuguard.ledger.wakeup import ring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pytest_gpuguard.budget.model import Snapshot
     from pytest_gpuguard.budget.patience import Patience
@@ -69,6 +70,7 @@ class Claimant:
             monotonic=settings.monotonic,
             sleep=settings.sleep,
         )
+        self._where = folder.path
         self._turns = Turns()
         self._first_seen: dict[tuple[int, int], float] = {}
         self._signboard = Signboard(self.member, label, settings.boot_clock)
@@ -121,7 +123,7 @@ class Claimant:
 
     def try_take(self, wants: Mapping[str, int]) -> bool:
         """Take ``wants`` if that fits beside everything held and reserved; never wait."""
-        with self._turns.take(), self.mutex.hold():
+        with self._step():
             self.member.check_alive()
             table = self.member.read()
             if not admission.fits(wants, admission.decide(table).left):
@@ -165,7 +167,7 @@ class Claimant:
     def begin(self, wants: Mapping[str, int], label: str = "") -> bool:
         """Take ``wants`` if nobody waits and they fit, else get in line; return whether we have them."""
         member = self.member
-        with self._turns.take(), self.mutex.hold():
+        with self._step():
             self.settings.seam("begin: mutex held")
             member.repair()
             member.check_alive()
@@ -196,7 +198,7 @@ class Claimant:
             When a limit was lowered so far that waiting on would never end.
         """
         member = self.member
-        with self._turns.take(), self.mutex.hold():
+        with self._step():
             self.settings.seam("look: mutex held")
             member.check_alive()
             table = member.read()
@@ -217,7 +219,7 @@ class Claimant:
     def withdraw(self, granted: Mapping[str, int] | None = None) -> None:
         """Leave the line, and give back what was ``granted`` to nobody."""
         with self._turns.take():
-            if not (granted or self.member.unsettled()):
+            if self.member.slot < 0 or not (granted or self.member.unsettled()):
                 return
             try:
                 self.member.unqueue()
@@ -234,6 +236,8 @@ class Claimant:
         """Give everything back and go; our pipe hangs up, which tells whoever watches us."""
         with self._turns.take():
             if self.member.slot >= 0:
+                # Another thread may be waiting here: it looks, and finds the seat gone.
+                ring(self.member.folder, (self.member.slot,))
                 self.member.leave()
 
     def forget(self) -> None:
@@ -249,6 +253,16 @@ class Claimant:
         ours = (self.member.ticket, self.member.slot)
         ends = (seen + self.settings.grace - now for key, seen in self._first_seen.items() if key != ours)
         return min((end for end in ends if end > 0), default=float("inf"))
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """Be alone in this process and in the pool."""
+        with self._turns.take():
+            if self.member.slot < 0:
+                message = f"the budget in {self._where} was closed, by another thread if this one waited"
+                raise RuntimeError(message)
+            with self.mutex.hold():
+                yield
 
     def _stalled(self, now: float) -> frozenset[tuple[int, int]]:
         ours = (self.member.ticket, self.member.slot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gpuguard.budget.wording import amount_text, amounts_text, person_text
+from pytest_gpuguard.budget.wording import amount_text, amounts_text, person_text, state_text
 from pytest_gpuguard.units import format_seconds
 
 if TYPE_CHECKING:
@@ -56,16 +56,17 @@ def deadlock(circle: Iterable[int], slot: int, snapshot: Snapshot) -> str:
         The one refused.
     """
     people = [waiter for waiter in snapshot.waiters if waiter.person.slot in set(circle)]
-    held = {holder.person.slot: holder.amounts for holder in snapshot.holders}
+    held = {holder.person.slot: holder for holder in snapshot.holders}
     if len(people) == 1:
         title = "this claim would wait for what its own claimant holds"
     else:
         title = f"{len(people)} claimants would wait for one another for ever"
     lines = [title, ""]
     for waiter in people:
+        holder = held.get(waiter.person.slot)
         mine = "   <- refused" if waiter.person.slot == slot else ""
-        lines.append(f"  {person_text(waiter.person)}{mine}")
-        lines.append(f"      holds {amounts_text(held.get(waiter.person.slot, {}))}")
+        lines.append(f"  {person_text(holder.person if holder else waiter.person)}{mine}")
+        lines.append(f"      holds {amounts_text(holder.amounts if holder else {})}")
         lines.append(f"      wants {amounts_text(waiter.amounts)}")
     limits = {name: snapshot.limits.get(name, 0) for waiter in people for name in waiter.amounts}
     lines += [
@@ -97,12 +98,15 @@ def too_large(name: str, amount: int, limit: int, own_limit: int | None, differe
 
 
 def _rows(title: str, people: Iterable[Holder | Waiting]) -> list[str]:
-    rows = [
-        f"  {_clipped(person_text(entry.person)):<{_WHO_WIDTH}} {amounts_text(entry.amounts)}"
-        + ("" if entry.seconds is None else f"  for {format_seconds(entry.seconds)}")
-        for entry in people
-    ]
+    rows = [line for entry in people for line in _row(entry)]
     return [f"  {title}", *rows] if rows else []
+
+
+def _row(entry: Holder | Waiting) -> list[str]:
+    age = "" if entry.seconds is None else f"  for {format_seconds(entry.seconds)}"
+    state = state_text(entry.person)
+    lines = [f"  {_clipped(person_text(entry.person)):<{_WHO_WIDTH}} {amounts_text(entry.amounts)}{age}"]
+    return [*lines, f"      {state}"] if state else lines
 
 
 def _clipped(text: str) -> str:

@@ -27,12 +27,15 @@ class Person:
     state
         ``"running"``, ``"stopped"``, ``"dead owner, forked child lives"``, ``"in another PID namespace"`` or
         ``"unknown"``.
+    kept_by
+        For a dead owner: who has its files open and did not say so, that is, its forked children.
     """
 
     slot: int
     pid: int = 0
     label: str = ""
     state: str = "unknown"
+    kept_by: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,15 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_gpuguard.budget.model import Person
 from pytest_gpuguard.ledger.mutex import flock_owners
-from pytest_gpuguard.ledger.notes import Note, read_note
+from pytest_gpuguard.ledger.notes import Note
 
-if TYPE_CHECKING:
-    from pytest_gpuguard.ledger.folder import Folder
-
-__all__ = ["identify", "mutex_holder", "person", "stat_fields", "with_open_file"]
+__all__ = ["DEAD_OWNER", "identify", "mutex_holder", "person", "stat_fields", "with_open_file"]
 
 _PROC = Path("/proc")
+DEAD_OWNER = "dead owner, forked child lives"
 
 
 def stat_fields(text: str) -> tuple[str, int]:
@@ -38,11 +35,10 @@ def identify(label: str, proc: Path = _PROC) -> Note:
     return Note(pid=os.getpid(), namespace=namespace, started=started, label=label)
 
 
-def person(slot: int, folder: Folder, proc: Path = _PROC) -> Person:
-    """Return who sits in ``slot``."""
-    note = read_note(folder, slot)
-    label = ", ".join(lease.label for lease in note.leases if lease.label) or note.label
-    return Person(slot, note.pid, label, _state(note, proc))
+def person(slot: int, note: Note, *, asks: bool = False, proc: Path = _PROC) -> Person:
+    """Return who wrote ``note``: what its leases are for, or with ``asks`` what it waits for."""
+    held = ", ".join(lease.label for lease in note.leases if lease.label)
+    return Person(slot, note.pid, note.label if asks or not held else held, _state(note, proc))
 
 
 def _state(note: Note, proc: Path) -> str:
@@ -56,7 +52,7 @@ def _state(note: Note, proc: Path) -> str:
     except (OSError, ValueError, IndexError):
         letter, started = "X", -1
     if started != note.started or letter in "XZ":
-        return "dead owner, forked child lives"
+        return DEAD_OWNER
     return "stopped" if letter in "Tt" else "running"
 
 
@@ -78,10 +74,7 @@ def _letter(pid: int, proc: Path) -> str:
 
 
 def with_open_file(info: os.stat_result, proc: Path = _PROC) -> list[int]:
-    """Return the pids that have the file of ``info`` open, as far as we may look.
-
-    Names the forked child that keeps the bytes of a dead owner.
-    """
+    """Return the pids that have the file of ``info`` open, as far as we may look."""
     processes = (entry for entry in proc.iterdir() if entry.name.isdigit())
     return sorted(int(entry.name) for entry in processes if _has_open(entry / "fd", info))
 

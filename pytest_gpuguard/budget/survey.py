@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.budget.admission import decide
 from pytest_gpuguard.budget.model import Holder, Snapshot, Waiting
-from pytest_gpuguard.budget.people import person
+from pytest_gpuguard.budget.people import DEAD_OWNER, person, with_open_file
 from pytest_gpuguard.budget.reasons import reason
 from pytest_gpuguard.budget.wording import amount_text, person_text
 from pytest_gpuguard.ledger.errors import LedgerBusy
 from pytest_gpuguard.ledger.notes import read_note
 
 if TYPE_CHECKING:
+    from pytest_gpuguard.budget.model import Person
     from pytest_gpuguard.ledger.mutex import Mutex
+    from pytest_gpuguard.ledger.notes import Note
     from pytest_gpuguard.ledger.reader import Reader
     from pytest_gpuguard.ledger.table import Table
 
@@ -39,18 +43,19 @@ def describe(reader: Reader, table: Table, now: float, *, approximate: bool = Fa
         Seconds of the boot clock.
     """
     decision = decide(table)
+    people = _People(reader, now)
     holders = tuple(
-        Holder(person(slot, reader.folder), dict(amounts), _held_for(reader, slot, now))
+        Holder(people.holder(slot), dict(amounts), people.held_for(slot))
         for slot, amounts in sorted(table.held.items())
         if any(amounts.values())
     )
     waiters = tuple(
         Waiting(
-            person(waiter.slot, reader.folder),
+            people.waiter(waiter.slot),
             waiter.ticket,
             dict(waiter.wants),
-            reason(waiter, table, decision, lambda slot: person_text(person(slot, reader.folder))),
-            _waited_for(reader, waiter.slot, now),
+            reason(waiter, table, decision, lambda slot: person_text(people.holder(slot))),
+            people.waited_for(waiter.slot),
         )
         for waiter in table.waiters
     )
@@ -74,7 +79,7 @@ def differences(reader: Reader) -> tuple[str, ...]:
         lowest = min(by_slot, key=lambda slot: by_slot[slot])
         values = sorted(set(by_slot.values()))
         if len(values) > 1:
-            who = person_text(person(lowest, reader.folder))
+            who = person_text(person(lowest, read_note(reader.folder, lowest)))
             texts = ", ".join(amount_text(name, value) for value in values)
             lines.append(f"{name}: limits differ ({texts}); the smallest counts, that of {who}")
         if name in set_limits and set_limits[name] < values[0]:
@@ -83,11 +88,35 @@ def differences(reader: Reader) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _held_for(reader: Reader, slot: int, now: float) -> float | None:
-    since = min((lease.since for lease in read_note(reader.folder, slot).leases), default=None)
-    return None if since is None else max(0.0, now - since)
+class _People:
+    """The notes of a pool, each read once."""
 
+    def __init__(self, reader: Reader, now: float) -> None:
+        self._reader = reader
+        self._now = now
+        self._notes: dict[int, Note] = {}
 
-def _waited_for(reader: Reader, slot: int, now: float) -> float | None:
-    since = read_note(reader.folder, slot).waiting
-    return max(0.0, now - since) if since else None
+    def holder(self, slot: int) -> Person:
+        who = person(slot, self._note(slot))
+        return replace(who, kept_by=self._keepers()) if who.state == DEAD_OWNER else who
+
+    def waiter(self, slot: int) -> Person:
+        return person(slot, self._note(slot), asks=True)
+
+    def held_for(self, slot: int) -> float | None:
+        since = min((lease.since for lease in self._note(slot).leases), default=None)
+        return None if since is None else max(0.0, self._now - since)
+
+    def waited_for(self, slot: int) -> float | None:
+        since = self._note(slot).waiting
+        return max(0.0, self._now - since) if since else None
+
+    def _note(self, slot: int) -> Note:
+        if slot not in self._notes:
+            self._notes[slot] = read_note(self._reader.folder, slot)
+        return self._notes[slot]
+
+    def _keepers(self) -> tuple[int, ...]:
+        """Return who has the ledger open and has no seat of its own: forked children of dead owners."""
+        seated = {os.getpid(), *(self._note(slot).pid for slot in self._reader.participants())}
+        return tuple(pid for pid in with_open_file(self._reader.ledger_info()) if pid not in seated)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.budget.model import Person
 
-__all__ = ["amount_text", "amounts_text", "person_text"]
+__all__ = ["amount_text", "amounts_text", "person_text", "state_text"]
 
 
 def amount_text(name: str, amount: int) -> str:
@@ -31,8 +31,14 @@ def amounts_text(amounts: Mapping[str, int]) -> str:
 
 
 def person_text(person: Person) -> str:
-    """Return ``"pid 4121  gw0 test_io"``; what is unusual about it is said."""
-    parts = [f"pid {person.pid}" if person.pid else f"slot {person.slot}", person.label]
-    if person.state not in {"running", "unknown"}:
-        parts.append(f"({person.state})")
-    return "  ".join(part for part in parts if part)
+    """Return ``"pid 4121  gw0 test_io"``."""
+    who = f"pid {person.pid}" if person.pid else f"slot {person.slot}"
+    return f"{who}  {person.label}".rstrip()
+
+
+def state_text(person: Person) -> str:
+    """Return what is unusual about somebody: ``"stopped"``; nothing when nothing is."""
+    if person.state in {"running", "unknown"}:
+        return ""
+    keepers = ", ".join(f"pid {pid}" for pid in person.kept_by)
+    return f"{person.state}{f': {keepers}' if keepers else ''}"

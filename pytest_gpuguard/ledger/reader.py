@@ -171,6 +171,10 @@ class Reader:
         """Return what the limits file says."""
         return dict(self._limits_file.read())
 
+    def ledger_info(self) -> os.stat_result:
+        """Return what identifies the ledger, to see who has it open."""
+        return os.fstat(self._ledger)
+
     def check_alive(self) -> None:
         """Make sure that the files we decide upon are still the ones that a newcomer would find.
 

@@ -9,7 +9,7 @@ from pytest_gpuguard.ledger.ranges import locked
 from pytest_gpuguard.ledger.reader import Reader
 from tests.processes.children import Child
 from tests.processes.oracle import OverCommitError, Units
-from tests.processes.storm import LIMIT, storm
+from tests.processes.storm import LIMIT, nested_claims, storm
 
 
 def assert_nothing_left(root):
@@ -36,6 +36,42 @@ def test_a_short_storm_loses_nothing(tmp_path):
         return report.grants >= 1500 and report.kills >= 10 and report.stops >= 3
 
     report = storm(tmp_path, enough=enough, workers=6, kill_every=0.06, stop_share=0.25, most_seconds=60)
+    assert_sound(report, tmp_path)
+    assert enough(report), report
+
+
+def test_a_short_storm_of_nested_claims_loses_nothing(tmp_path):
+    def enough(report):
+        return report.grants >= 500 and report.kills >= 5 and report.refused >= 10
+
+    report = storm(
+        tmp_path,
+        enough=enough,
+        workers=5,
+        kill_every=0.1,
+        stop_share=0.1,
+        most_seconds=60,
+        work=nested_claims,
+    )
+    assert_sound(report, tmp_path)
+    assert enough(report), report
+
+
+@pytest.mark.soak
+def test_thousands_of_nested_claims_under_kills_lose_nothing(tmp_path):
+    def enough(report):
+        return report.grants >= 5000 and report.kills >= 80 and report.refused >= 500
+
+    report = storm(
+        tmp_path,
+        enough=enough,
+        workers=6,
+        kill_every=0.1,
+        stop_share=0.2,
+        most_seconds=200,
+        work=nested_claims,
+    )
+    print(report)
     assert_sound(report, tmp_path)
     assert enough(report), report
 

@@ -159,7 +159,7 @@ def test_a_forked_child_of_a_killed_owner(tmp_path, fork):
         if fork == "python":
             mine.acquire({"u": 8}, timeout=5.0).release()
         else:
-            with pytest.raises(BudgetTimeout, match="dead owner, forked child lives"):
+            with pytest.raises(BudgetTimeout, match=rf"dead owner, forked child lives: pid {copy}\n"):
                 mine.acquire({"u": 8}, timeout=0.1)
     finally:
         os.kill(copy, 9)

@@ -242,6 +242,27 @@ def test_patience_starts_anew_with_every_step_of_those_ahead(make):
     lease.release()
 
 
+def test_closing_ends_the_waits_of_other_threads(make):
+    budget, other = make(), make()
+    errors = []
+
+    def wait():
+        try:
+            other.acquire({"slots": 1}, timeout=10.0)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    with budget.acquire({"slots": 4}):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not budget.snapshot().waiters:
+            time.sleep(0.002)
+        other.close()
+        thread.join(5)
+        assert "was closed" in errors[0]
+        assert budget.snapshot().waiters == ()
+
+
 def test_a_wait_without_any_bound_is_refused(make):
     with pytest.raises(ValueError, match="every wait is bounded"):
         make().acquire({"slots": 1}, timeout=None, patience=None)

@@ -8,9 +8,11 @@ import stat
 import pytest
 
 from pytest_gpuguard.budget import Budget
+from pytest_gpuguard.budget.settings import Settings
 from pytest_gpuguard.ledger.cleanup import IDLE_SECONDS
 from pytest_gpuguard.ledger.entrance import boot_id, open_pool
 from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsafe
+from tests.processes.children import Child, at, die
 
 USER = f"gpuguard-{os.geteuid()}"
 
@@ -160,6 +162,21 @@ def test_a_pool_with_somebody_in_it_stays(tmp_path):
     budget(tmp_path).acquire({"u": 1})
     assert idle.exists()
     inside.close()
+
+
+def test_killed_while_cleaning_the_next_one_goes_on_with_it(tmp_path):
+    left = old(tmp_path, "00000001")
+
+    def body(_say, _hear):
+        seam = at("clean: before unlink", die, times=3)
+        Budget({"u": 8}, tmp_path, settings=Settings(seam=seam)).acquire({"u": 1})
+
+    child = Child(body)
+    assert child.hear() == ""
+    child.wait()
+    assert left.exists()
+    budget(tmp_path).acquire({"u": 8}, timeout=1.0)
+    assert not left.parent.exists()
 
 
 def test_what_is_not_ours_stays(tmp_path):
