@@ -279,12 +279,13 @@ class Guard:
         from pytest_gpuguard.report.build import group_payload
         from pytest_gpuguard.report.text import leak_lines, plain
 
-        text = "\n\n".join(plain(leak_lines(group)) for group in group_payload(leaks))
+        groups = group_payload(leaks)
+        text = "\n\n".join(plain(leak_lines(group)) for group in groups)
         if report.failed:
             report.sections.append(("gpuguard: also leaked", text))
         else:
             report.outcome = "failed"
-            report.longrepr = f"left behind by {report.nodeid}\n\n{text}"
+            report.longrepr = f"left behind: {', '.join(group.title for group in groups)}\n\n{text}"
 
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
         return self.tracker.judge(verified=verified) if self._settings.leaks != "off" else []
