@@ -15,9 +15,9 @@ from pytest_gpuguard.budget.model import Snapshot
 from pytest_gpuguard.budget.patience import Patience
 from pytest_gpuguard.budget.seats import Seats
 from pytest_gpuguard.budget.settings import Settings
-from pytest_gpuguard.ledger.entrance import boot_id, check_pool, default_root
 from pytest_gpuguard.ledger.errors import LedgerUnsupported
 from pytest_gpuguard.ledger.layout import MAX_AMOUNT, check_resource
+from pytest_gpuguard.ledger.places import boot_id, check_pool, default_root
 from pytest_gpuguard.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ class Budget:
         from pytest_gpuguard.budget.fallback import ExclusiveClaims, lock_path
 
         path = lock_path(self.directory, boot_id(), self.pool)
-        self._once(
-            f"GPG307: {why}; from now on one claim at a time holds the whole pool (slow, but never too much)"
-        )
+        self._once(f"{why}; from now on one claim at a time holds the whole pool (slow, but never too much)")
         self._fallback = ExclusiveClaims(path, self.limits, why, self._settings.monotonic)
 
     def _look(self) -> Snapshot:

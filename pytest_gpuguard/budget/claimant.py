@@ -147,6 +147,7 @@ class Claimant:
                     self._signboard.remove(lease)
             finally:
                 # Whatever interrupts us, what went back may be what somebody waits for.
+                self.member.repair()
                 told = self._whom_to_tell()
                 self.settings.seam("release: before ring")
                 ring(self.member.folder, told)
@@ -223,10 +224,9 @@ class Claimant:
                 return
             try:
                 self.member.unqueue()
-                self.member.give(granted or {})
             finally:
-                self.member.repair()
                 self._first_seen = {}
+                self.member.give(granted or {})
                 told = self._whom_to_tell()
                 self.settings.seam("withdraw: before ring")
                 ring(self.member.folder, told)

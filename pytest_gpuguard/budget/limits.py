@@ -135,8 +135,9 @@ def set_limits(
     Path
         The folder of the pool.
     """
-    from pytest_gpuguard.ledger.entrance import check_pool, default_root, open_pool
+    from pytest_gpuguard.ledger.entrance import open_pool
     from pytest_gpuguard.ledger.limitsfile import replace_limits
+    from pytest_gpuguard.ledger.places import check_pool, default_root
     from pytest_gpuguard.ledger.reader import Reader
     from pytest_gpuguard.ledger.wakeup import ring
 

@@ -114,4 +114,5 @@ def _in_child() -> None:
         seats.forget()
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

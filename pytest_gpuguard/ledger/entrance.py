@@ -9,52 +9,21 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import time
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.ledger.cleanup import sweep
 from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsupported
 from pytest_gpuguard.ledger.folder import Folder
 from pytest_gpuguard.ledger.layout import LEDGER, MUTEX
+from pytest_gpuguard.ledger.places import boot_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-__all__ = ["boot_id", "check_pool", "default_root", "look_into", "make_pool", "open_pool"]
-
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_POOL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-
-
-def default_root() -> Path:
-    """Return ``/tmp``: the temporary directory of the environment may differ from job to job."""
-    return Path("/tmp")  # noqa: S108 - what lies below it is checked by descriptor
-
-
-def boot_id(path: Path = _BOOT_ID) -> str:
-    """Return eight hex digits that differ from one running kernel to another."""
-    try:
-        digits = path.read_text(encoding="ascii").replace("-", "").strip()
-    except OSError:
-        digits = ""
-    return digits[:8].ljust(8, "0")
-
-
-def check_pool(pool: str) -> str:
-    """Return ``pool``.
-
-    Raises
-    ------
-    ValueError
-        When it cannot be the name of a folder.
-    """
-    if _POOL.fullmatch(pool) is None:
-        message = f"a pool is named by 1 to 64 of A-Z a-z 0-9 . _ - such as 'host', got {pool!r}"
-        raise ValueError(message)
-    return pool
+__all__ = ["look_into", "make_pool", "open_pool"]
 
 
 def open_pool(

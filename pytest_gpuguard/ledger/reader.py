@@ -98,12 +98,12 @@ class Reader:
         self.held: dict[str, int] = {}
         self.wants: dict[str, int] = {}
         self.ticket: int | None = None
-        self._descriptors = Descriptors(self)
-        self._own(folder.fd)
-        _everybody.add(self)
         self._floor = -1
         self._resources: dict[str, int] = {}
         self._limits_file = LimitsFile(folder, say)
+        self._descriptors = Descriptors(self)
+        self._own(folder.fd)
+        _everybody.add(self)
         self._mutex_fd = self._own(folder.open_file(MUTEX))
         self._ledger = self._own(folder.open_file(LEDGER))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -127,6 +129,21 @@ def test_a_forked_child_holds_nothing(tmp_path):
     child.kill()
     lease.release()
     budget(tmp_path).acquire({"u": 8}, timeout=1.0).release()
+
+
+def test_a_platform_without_range_locks_falls_back(tmp_path, monkeypatch, said):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    mine = budget(tmp_path, said)
+    with mine.acquire({"u": 3}), pytest.raises(BudgetTimeout):
+        other_thread(lambda: budget(tmp_path).acquire({"u": 1}, timeout=0.05))
+    assert said[0].startswith("GPG307: darwin has no locks on ranges")
+    assert mine.snapshot().free == {"u": 8}
+
+
+def other_thread(action):
+    """Run ``action`` in a thread of its own and raise what it raises."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(action).result(10)
 
 
 def test_a_mutex_that_does_not_exclude_is_noticed(tmp_path, monkeypatch, said):

@@ -10,8 +10,9 @@ import pytest
 from pytest_gpuguard.budget import Budget
 from pytest_gpuguard.budget.settings import Settings
 from pytest_gpuguard.ledger.cleanup import IDLE_SECONDS
-from pytest_gpuguard.ledger.entrance import boot_id, open_pool
+from pytest_gpuguard.ledger.entrance import open_pool
 from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsafe
+from pytest_gpuguard.ledger.places import boot_id
 from tests.processes.children import Child, at, die
 
 USER = f"gpuguard-{os.geteuid()}"
