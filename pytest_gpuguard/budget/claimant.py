@@ -61,6 +61,7 @@ class Claimant:
     ) -> None:
         self.settings = settings = settings or Settings()
         self.late = 0
+        self._waits = self._closed = False
         self.member = Member(folder, say, settings.seam)
         self.mutex = Mutex(
             self.member.mutex_fd,
@@ -120,6 +121,8 @@ class Claimant:
             # Interrupted after the grant, nobody has the lease in hand: nobody would ever give it back.
             self.withdraw(wants if self.member.grants != grants else {})
             raise
+        finally:
+            self._stop_waiting()
 
     def try_take(self, wants: Mapping[str, int]) -> bool:
         """Take ``wants`` if that fits beside everything held and reserved; never wait."""
@@ -137,7 +140,7 @@ class Claimant:
         if self._turns.put_off(lambda: self.release(amounts, lease)):
             return
         with self._turns.take():
-            if self.member.slot < 0:
+            if self._gone:
                 return
             try:
                 self.member.repair()
@@ -155,7 +158,7 @@ class Claimant:
     def progress(self) -> None:
         """Show those who wait behind us that we got a step further."""
         with self._turns.take():
-            if self.member.slot >= 0:
+            if not self._gone:
                 self.member.beat()
 
     def snapshot(self) -> Snapshot:
@@ -177,6 +180,7 @@ class Claimant:
             if not member.someone_waits() and all(amount <= rooms[name][1] for name, amount in wants.items()):
                 member.take(wants)
                 return True
+            self._waits = True
             member.queue(wants)
             try:
                 table = member.read()
@@ -220,7 +224,7 @@ class Claimant:
     def withdraw(self, granted: Mapping[str, int] | None = None) -> None:
         """Leave the line, and give back what was ``granted`` to nobody."""
         with self._turns.take():
-            if self.member.slot < 0 or not (granted or self.member.unsettled()):
+            if self._gone or not (granted or self.member.unsettled()):
                 return
             try:
                 self.member.unqueue()
@@ -235,10 +239,27 @@ class Claimant:
     def leave(self) -> None:
         """Give everything back and go; our pipe hangs up, which tells whoever watches us."""
         with self._turns.take():
-            if self.member.slot >= 0:
-                # Another thread may be waiting here: it looks, and finds the seat gone.
-                ring(self.member.folder, (self.member.slot,))
+            if self._gone:
+                return
+            if not self._waits:
                 self.member.leave()
+                return
+            # A thread waits with our descriptors: closed under it, their numbers could be a stranger's before
+            # it wakes. It is told, finds us closed, and closes them on its way out.
+            self._closed = True
+            self.member.unqueue()
+            self.member.give(dict(self.member.held))
+            ring(self.member.folder, (*self._whom_to_tell(), self.member.slot))
+
+    def _stop_waiting(self) -> None:
+        with self._turns.take():
+            self._waits = False
+            if self._closed and self.member.slot >= 0:
+                self.member.leave()
+
+    @property
+    def _gone(self) -> bool:
+        return self._closed or self.member.slot < 0
 
     def forget(self) -> None:
         """Be nobody in a forked child, where the member's own descriptors are closed already."""
@@ -258,7 +279,7 @@ class Claimant:
     def _step(self) -> Iterator[None]:
         """Be alone in this process and in the pool."""
         with self._turns.take():
-            if self.member.slot < 0:
+            if self._gone:
                 message = f"the budget in {self._where} was closed, by another thread if this one waited"
                 raise RuntimeError(message)
             with self.mutex.hold():

@@ -263,6 +263,23 @@ def test_closing_ends_the_waits_of_other_threads(make):
         assert budget.snapshot().waiters == ()
 
 
+def test_a_budget_closed_between_two_looks_of_a_waiter_leaves_it_its_descriptors(make):
+    def seam(step):
+        if step == "wait: watching" and not closing:
+            closing.append(threading.Thread(target=other.close))
+            closing[0].start()
+            closing[0].join(5)
+
+    closing = []
+    budget, other = make(), make(settings=Settings(seam=seam))
+    with budget.acquire({"slots": 4}):
+        # Not "bad file descriptor", and above all not somebody else's file under the same number.
+        with pytest.raises(RuntimeError, match="was closed"):
+            other.acquire({"slots": 1}, timeout=10.0)
+        assert closing
+        assert budget.snapshot().waiters == ()
+
+
 def test_a_wait_without_any_bound_is_refused(make):
     with pytest.raises(ValueError, match="every wait is bounded"):
         make().acquire({"slots": 1}, timeout=None, patience=None)
