@@ -265,7 +265,7 @@ def test_closing_ends_the_waits_of_other_threads(make):
 
 def test_a_budget_closed_between_two_looks_of_a_waiter_leaves_it_its_descriptors(make):
     def seam(step):
-        if step == "wait: watching" and not closing:
+        if step == "look: before ring" and not closing:
             closing.append(threading.Thread(target=other.close))
             closing[0].start()
             closing[0].join(5)
