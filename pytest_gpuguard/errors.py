@@ -69,6 +69,11 @@ CATALOGUE: dict[str, Code] = {
             "choose a folder on a local file system (ext4, xfs, btrfs, tmpfs, overlayfs, zfs)",
         ),
         Code(
+            "GPG308",
+            "a test used more than it had claimed",
+            "raise the amount of the mark on the line that is named, or free what is no longer needed",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

@@ -1,17 +1,49 @@
-"""The ``pytest11`` entry point: registers options and a role, decides nothing, imports nothing heavy."""
+"""The ``pytest11`` entry point: registers options, marks, fixtures and a role; imports nothing heavy."""
 
 from __future__ import annotations
 
 import pytest
 
+from pytest_gpuguard.hooks import markers
+from pytest_gpuguard.hooks.fixtures import (
+    gpu_closing,
+    gpu_lease,
+    module_gpu_closing,
+    module_pinned_array,
+    pinned_array,
+    session_gpu_closing,
+    session_pinned_array,
+)
 from pytest_gpuguard.hooks.options import register
 from pytest_gpuguard.hooks.settings import is_active
 
-__all__ = ["pytest_addoption", "pytest_sessionstart"]
+__all__ = [
+    "gpu_closing",
+    "gpu_lease",
+    "module_gpu_closing",
+    "module_pinned_array",
+    "pinned_array",
+    "pytest_addhooks",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_sessionstart",
+    "session_gpu_closing",
+    "session_pinned_array",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     register(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    from pytest_gpuguard.hooks import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    markers.register(config)
 
 
 # Not when pytest is configured: it is so for --help and --markers too, where there is nothing to watch. And

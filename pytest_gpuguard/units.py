@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["format_bytes", "format_seconds", "parse_bytes", "parse_seconds"]
+__all__ = ["format_bytes", "format_seconds", "parse_amounts", "parse_bytes", "parse_seconds"]
 
 _BYTES = {"": 1, "b": 1} | {
     prefix + suffix: factor**power
@@ -35,15 +35,40 @@ def parse_bytes(amount: str | int) -> int:
     Raises
     ------
     ValueError
-        When the text is no amount, or the amount is negative.
+        When the text is no amount, or the amount is negative. Percentages are none: a part of what each host
+        has would be another amount on each.
     """
     if isinstance(amount, int):
         if amount < 0:
             message = f"an amount of bytes cannot be negative, got {amount}"
             raise ValueError(message)
         return amount
+    if amount.rstrip().endswith("%"):
+        message = f"{amount!r} is a percentage, which is another amount on each host: write it as '512 MiB'"
+        raise ValueError(message)
     number, factor = _split(amount, _BYTES, "512 MiB")
     return int(float(number) * factor) if "." in number else int(number) * int(factor)
+
+
+def parse_amounts(text: str) -> dict[str, int]:
+    """Return amounts by name from text such as ``"pinned=2GiB,pinned.regions=32000"``.
+
+    Raises
+    ------
+    ValueError
+        When an entry is not ``NAME=AMOUNT``, or a name comes twice.
+    """
+    amounts: dict[str, int] = {}
+    for entry in text.split(","):
+        name, equals, amount = (part.strip() for part in entry.partition("="))
+        if not (name and equals):
+            message = f"{entry.strip()!r} is not NAME=AMOUNT such as 'pinned=2GiB'"
+            raise ValueError(message)
+        if name in amounts:
+            message = f"{name!r} is given twice"
+            raise ValueError(message)
+        amounts[name] = parse_bytes(amount)
+    return amounts
 
 
 def parse_seconds(duration: str | float) -> float:

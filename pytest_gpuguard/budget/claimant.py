@@ -124,6 +124,11 @@ class Claimant:
         finally:
             self._stop_waiting()
 
+    def open(self, label: str) -> int:
+        """Note one more lease, of amounts that are held already; return its number."""
+        with self._turns.take():
+            return self._signboard.add(label)
+
     def try_take(self, wants: Mapping[str, int]) -> bool:
         """Take ``wants`` if that fits beside everything held and reserved; never wait."""
         with self._step():

@@ -22,6 +22,10 @@ class Claims(Protocol):
         """Wait until ``wants`` are ours, all or nothing; return the lease's number (``lease`` if given)."""
         ...
 
+    def open(self, label: str) -> int:
+        """Note one more lease, of amounts that are held already; return its number."""
+        ...
+
     def try_take(self, wants: Mapping[str, int]) -> bool:
         """Take ``wants`` if that can be done at once."""
         ...

@@ -50,7 +50,9 @@ class Lease:
         # Forget first: interrupted or called by two threads at once, nothing is given back twice.
         amounts, self._amounts = self._amounts, {}
         if amounts:
-            self._claims.release(amounts, self._number)
+            # Nothing of a resource is not to be given back: to the kernel a length of 0 means everything.
+            some = {name: amount for name, amount in amounts.items() if amount}
+            self._claims.release(some, self._number)
 
     def resize(
         self, amounts: Mapping[str, int], *, timeout: float | None = None, patience: float | None = 300.0
@@ -95,6 +97,30 @@ class Lease:
             return False
         self._add(more)
         return True
+
+    def split(self, amounts: Mapping[str, int], label: str = "") -> Lease:
+        """Hand ``amounts`` of what is held over to a lease of their own, released by itself.
+
+        Nothing is claimed and nothing changes for others: the amounts stay with the same claimant.
+
+        Parameters
+        ----------
+        label
+            What the new lease is for.
+
+        Raises
+        ------
+        ValueError
+            When that is more than is held.
+        """
+        parts = {name.lower(): amount for name, amount in amounts.items() if amount}
+        for name, amount in parts.items():
+            if not 0 <= amount <= self._amounts.get(name, 0):
+                message = f"{self!r} has no {amount} of {name!r} to hand over"
+                raise ValueError(message)
+        number = self._claims.open(label or self.label)
+        self._add({name: -amount for name, amount in parts.items()})
+        return Lease(self._claims, parts, number, label or self.label, self.waited)
 
     def __enter__(self) -> Lease:
         return self

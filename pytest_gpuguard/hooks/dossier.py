@@ -15,7 +15,7 @@ from pytest_gpuguard.track.stall import Stall, all_stacks
 from pytest_gpuguard.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.track.scope import Scene
@@ -51,6 +51,8 @@ class Dossier:
         )
         self._answered = folder.requested_at() if folder else 0
         self.stacks_shown = ""
+        #: Tells what this process holds of the budget and what it waits for.
+        self.leases: Callable[[], list[str]] = list
 
     def answer(self) -> None:
         """Write our state if another process has asked for it since the last time."""
@@ -99,6 +101,7 @@ class Dossier:
             "idle": time.monotonic() - progress if progress is not None else 0.0,
             "waits": self._waits_in(),
             "left": self._left(),
+            "leases": self.leases(),
         }
 
     def _waits_in(self) -> str:
@@ -142,6 +145,7 @@ def _process_lines(state: dict[str, Any]) -> list[str]:
     lines = [f"  {state['worker']}  pid {state['pid']}  {state['test'] or 'no test'}"]
     if state["test"]:
         lines.append(f"      for {format_seconds(state['idle'])} in {state['waits']}")
+    lines += [f"      {lease}" for lease in state["leases"]]
     left = state["left"]
     if left:
         lines.append(

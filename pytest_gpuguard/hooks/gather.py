@@ -19,6 +19,7 @@ from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from pytest_gpuguard.hooks.guard import Guard
     from pytest_gpuguard.hooks.runfolder import RunFolder
@@ -72,7 +73,20 @@ class Gather:
         self._report: RunReport | None = None
         self._unwritten: OSError | None = None
 
-    def pytest_report_header(self) -> str:
+    def pytest_report_header(self) -> list[str]:
+        lines = [self._switches()]
+        if any(self._settings.shown[name][1] != "default" for name in ("budget", "budget-dir", "pool")):
+            from pytest_gpuguard.ledger.places import pools_path
+
+            lines.append(f"gpuguard: budget in {pools_path(self._budget_dir()) / self._settings.pool}")
+        return lines
+
+    def _budget_dir(self) -> Path:
+        from pytest_gpuguard.ledger.places import default_root
+
+        return self._settings.budget_dir or default_root()
+
+    def _switches(self) -> str:
         pairs = self._settings.shown.items()
         if self._config.get_verbosity() > 0:
             return "gpuguard: " + ", ".join(f"{name}={value} ({source})" for name, (value, source) in pairs)
@@ -85,6 +99,11 @@ class Gather:
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["gpuguard_folder"] = str(self._folder.path)
         node.workerinput["gpuguard_started"] = self.started
+        node.workerinput["gpuguard_run"] = self._run
+        node.workerinput["gpuguard_budget"] = {
+            "folder": str(self._budget_dir()),
+            "pool": self._settings.pool,
+        }
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(
@@ -167,7 +186,7 @@ class Gather:
             terminalreporter.section("gpuguard")
             self._print(terminalreporter, [*lines, *self._run_level(), []])
         if verbosity >= 0:
-            self._print(terminalreporter, closing_lines(self._report))
+            self._print(terminalreporter, closing_lines(self._report, verbosity))
         if self._unwritten is not None:
             terminalreporter.write_line(
                 f"gpuguard: the record could not be written: {self._unwritten}", red=True

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from types import CodeType
 
+    from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.track.stall import Stall
@@ -132,6 +133,13 @@ class Guard:
         )
         self.monitor = Monitor(self._look)
         self.deaths.alarm = self.monitor.alarm
+        #: What the tests hold of the budget.
+        self.leasing: Leasing | None = None
+
+    def lease_by(self, leasing: Leasing) -> None:
+        """Claim what tests need from ``leasing``, from now on."""
+        self.leasing = leasing
+        self.dossier.leases = leasing.desk.described
 
     def install(self, config: pytest.Config) -> None:
         """Put every wrapper in place; each is taken out again when the configuration ends."""
@@ -163,14 +171,19 @@ class Guard:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        self._begin(item)
         self.monitor.start()
+        # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
+        if self.leasing is not None:
+            self.leasing.claim(item)
+        self._begin(item)
         try:
             return (yield)
         finally:
             self.scene.end()
             self.deaths.take()
             self.stalls.take()
+            if self.leasing is not None:
+                self.leasing.free()
 
     def _begin(self, item: pytest.Item) -> None:
         owner = Owner("function", item.nodeid, code=_code(getattr(item, "function", None)))
@@ -186,6 +199,8 @@ class Guard:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         self._phase("setup")
+        if self.leasing is not None:
+            self.leasing.refuse()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self) -> None:
@@ -252,11 +267,13 @@ class Guard:
         self._own += [
             leak for leak in leaks if leak["judged_at"] == "function" and leak["judged_node"] == owner.node
         ]
-        payload = {
+        payload: dict[str, Any] = {
             "leaks": leaks,
             "deaths": [self._death(death) for death in self.deaths.take()],
             "stalls": [self._stall(stall) for stall in self.stalls.take()],
         }
+        if self.leasing is not None:
+            payload |= {"waits": self.leasing.take_waits(), "notes": self.leasing.desk.notes}
         self._attach(report, payload)
         # One error however often a test is run: it comes with the last run, which is the one that counts.
         if not self.scene.rerun:

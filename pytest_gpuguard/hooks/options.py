@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "register"]
 
-Kind = Literal["choice", "duration", "flag", "path"]
+Kind = Literal["amount", "amounts", "choice", "duration", "flag", "name", "path"]
+
+_METAVARS = {"amount": "SIZE", "amounts": "NAME=SIZE,...", "duration": "TIME", "name": "NAME", "path": "DIR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,25 @@ OPTIONS = (
     ),
     Option("stall", "duration", "300s", "a test without progress for so long gets a dossier with all stacks"),
     Option("stall-end", "duration", "30min", "a test without progress for so long is ended; 0: never"),
+    Option(
+        "budget",
+        "amounts",
+        None,
+        "what the tests of all runs may hold in all, such as pinned=2GiB,gpu=8GiB (each device); "
+        "by default from the memory of the host",
+    ),
+    Option("budget-dir", "path", None, "where budgets live; runs with the same folder share them: /tmp"),
+    Option("pool", "name", "host", "name of the budget in that folder"),
+    Option("wait", "duration", "300s", "longest wait for a lease while nobody ahead gets any further"),
+    Option(
+        "oversize",
+        "choice",
+        None,
+        "a test that asks for more than there ever is: fail (default for a budget that was set) or "
+        "skip (default for a derived one)",
+        ("fail", "skip"),
+    ),
+    Option("context", "amount", "512MiB", "device memory for the CUDA context of a worker"),
     Option("report", "path", None, "folder for report.json and stacks (under CI: .gpuguard)"),
 )
 
@@ -90,7 +111,7 @@ def register(parser: pytest.Parser) -> None:
             )
             parser.addini(option.dest, option.help, type="bool", default=None)
         else:
-            metavar = "|".join(option.choices) or {"duration": "TIME", "path": "DIR"}[option.kind]
+            metavar = "|".join(option.choices) or _METAVARS[option.kind]
             group.addoption(
                 option.flag, default=None, dest=option.dest, metavar=metavar, help=option.help + default
             )

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.hooks.desk import Desk
 from pytest_gpuguard.hooks.gather import Gather
 from pytest_gpuguard.hooks.guard import Guard
+from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.settings import resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pytest
+
+    from pytest_gpuguard.hooks.settings import Settings
 
 __all__ = ["activate"]
 
@@ -23,23 +31,44 @@ def activate(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", None)
     if given is not None:
         folder = RunFolder.join(given.get("gpuguard_folder", ""))
-        _guard(
-            config,
-            Guard(
-                config, settings, folder, given["workerid"], given.get("gpuguard_started", time.monotonic())
-            ),
-        )
+        started = given.get("gpuguard_started", time.monotonic())
+        settings = _as_the_controller_says(settings, given.get("gpuguard_budget", {}))
+        _guard(config, settings, folder, given["workerid"], given.get("gpuguard_run", ""), started)
         return
     run = time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
     folder = RunFolder.create(config, run)
     guard = None
     # xdist's controller runs no test: nothing is patched there.
     if config.getoption("dist", "no") == "no":
-        guard = Guard(config, settings, folder, "main", time.monotonic())
-        _guard(config, guard)
+        guard = _guard(config, settings, folder, "main", run, time.monotonic())
     config.pluginmanager.register(Gather(config, settings, folder, run, guard), "gpuguard-gather")
 
 
-def _guard(config: pytest.Config, guard: Guard) -> None:
+def _as_the_controller_says(settings: Settings, shared: Mapping[str, str]) -> Settings:
+    """Return ``settings`` with the controller's budget: a worker may have another environment or folder."""
+    folder = shared.get("folder")
+    return replace(
+        settings,
+        budget_dir=Path(folder) if folder else settings.budget_dir,
+        pool=shared.get("pool", settings.pool),
+    )
+
+
+def _guard(
+    config: pytest.Config,
+    settings: Settings,
+    folder: RunFolder | None,
+    worker: str,
+    run: str,
+    started: float,
+) -> Guard:
+    guard = Guard(config, settings, folder, worker, started)
+    desk = Desk(config, settings, guard.scene, worker, run, started)
+    leasing = Leasing(config, settings, desk)
+    guard.lease_by(leasing)
+    config.stash[LEASING] = leasing
+    config.add_cleanup(desk.close)
     guard.install(config)
+    config.pluginmanager.register(leasing, "gpuguard-leasing")
     config.pluginmanager.register(guard, "gpuguard-guard")
+    return guard

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.options import OPTIONS
-from pytest_gpuguard.units import parse_seconds
+from pytest_gpuguard.units import parse_amounts, parse_bytes, parse_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pytest_gpuguard.hooks.options import Option
@@ -25,7 +25,7 @@ _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every switch, read; times in seconds.
+    """Every switch, read; times in seconds, amounts in bytes; None where nothing is said.
 
     Attributes
     ----------
@@ -39,6 +39,12 @@ class Settings:
     thread_death: str
     stall: float
     stall_end: float
+    budget: Mapping[str, int] | None
+    budget_dir: Path | None
+    pool: str
+    wait: float
+    oversize: str | None
+    context: int
     report: Path | None
     shown: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -85,6 +91,8 @@ def _given(option: Option, config: pytest.Config, environ: Mapping[str, str]) ->
 def _read(option: Option, value: Any, source: str, base: Path) -> Any:
     spelling = {"command line": option.flag, "environment": option.variable}.get(source, option.dest)
     where = f"{spelling} ({source})"
+    if value is None:
+        return None
     if option.kind == "flag":
         return value if isinstance(value, bool) else _truth(str(value), where)
     if option.kind == "choice":
@@ -98,10 +106,30 @@ def _read(option: Option, value: Any, source: str, base: Path) -> Any:
             raise pytest.UsageError(message)
         return base / value if value else None
     try:
-        return parse_seconds(value)
+        return _READERS[option.kind](value)
     except ValueError as error:
         message = f"GPG501: {where}: {error}"
         raise pytest.UsageError(message) from None
+
+
+def _limits(text: str) -> dict[str, int]:
+    from pytest_gpuguard.ledger.layout import check_resource
+
+    return {check_resource(name): amount for name, amount in parse_amounts(text).items()}
+
+
+def _pool(name: str) -> str:
+    from pytest_gpuguard.ledger.places import check_pool
+
+    return check_pool(name)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "amount": parse_bytes,
+    "amounts": _limits,
+    "duration": parse_seconds,
+    "name": _pool,
+}
 
 
 def resolve(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Settings:

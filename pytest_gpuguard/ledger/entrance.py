@@ -17,7 +17,7 @@ from pytest_gpuguard.ledger.cleanup import sweep
 from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsupported
 from pytest_gpuguard.ledger.folder import Folder
 from pytest_gpuguard.ledger.layout import LEDGER, MUTEX
-from pytest_gpuguard.ledger.places import boot_id
+from pytest_gpuguard.ledger.places import boot_id, pools_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def open_pool(
         if folder is not None:
             return folder
         if monotonic() > deadline:
-            path = root / f"gpuguard-{os.geteuid()}" / boot / pool
+            path = pools_path(root, boot) / pool
             message = (
                 f"{path}: {LEDGER} or {MUTEX} is missing while somebody is in (waited {patience:g} s): "
                 "files were deleted under live runs; let them end, or use another pool"

@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-__all__ = ["boot_id", "check_pool", "default_root"]
+__all__ = ["boot_id", "check_pool", "default_root", "pools_path"]
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _POOL = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
@@ -40,3 +40,8 @@ def check_pool(pool: str) -> str:
         message = f"a pool is named by 1 to 64 of A-Z a-z 0-9 . _ - such as 'host', got {pool!r}"
         raise ValueError(message)
     return pool
+
+
+def pools_path(root: Path, boot: str | None = None) -> Path:
+    """Return the folder below which the pools of this user and boot lie."""
+    return root / f"gpuguard-{os.geteuid()}" / (boot or boot_id())

@@ -22,6 +22,7 @@ from pytest_gpuguard.report.model import (
     TestSpan,
     Totals,
     Verdict,
+    Wait,
     Worker,
 )
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Gathered", "build", "group"]
 
-#: What a test's process sends: lists of plain values by name (``leaks``, ``deaths``, ``stalls``).
+#: What a test's process sends: lists of plain values by name, such as ``leaks`` and ``waits``.
 Payload = dict[str, Any]
 
 
@@ -41,6 +42,8 @@ class Gathered:
         self.leaks: list[Leak] = []
         self.deaths: list[Death] = []
         self.stalls: list[Stall] = []
+        self.waits: list[Wait] = []
+        self.notes: dict[str, None] = {}
         self.workers: dict[str, Worker] = {}
         self.tests: dict[tuple[str, str], TestSpan] = {}
         self.counts: dict[str, Mapping[str, Mapping[str, int]]] = {}
@@ -51,6 +54,8 @@ class Gathered:
         self.leaks += leaks
         self.deaths += msgspec.convert(payload.get("deaths", []), list[Death])
         self.stalls += msgspec.convert(payload.get("stalls", []), list[Stall])
+        self.waits += msgspec.convert(payload.get("waits", []), list[Wait])
+        self.notes |= dict.fromkeys(payload.get("notes", []))
         return leaks
 
     def add_counts(self, worker: str, counts: Mapping[str, Mapping[str, int]]) -> None:
@@ -127,6 +132,8 @@ def build(gathered: Gathered, run: Run, settings: Mapping[str, Setting]) -> RunR
         deaths=gathered.deaths,
         stalls=gathered.stalls,
         tests=list(gathered.tests.values()),
+        waits=gathered.waits,
+        notes=list(gathered.notes),
     )
 
 

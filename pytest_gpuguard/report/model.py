@@ -25,6 +25,7 @@ __all__ = [
     "ThreadSubject",
     "Totals",
     "Verdict",
+    "Wait",
     "Worker",
 ]
 
@@ -142,6 +143,21 @@ class Stall(msgspec.Struct, frozen=True):
     stacks: str
 
 
+class Wait(msgspec.Struct, frozen=True, rename={"began": "from", "ended": "to"}):
+    """A wait for a lease: who needed what, from when to when (in the record ``from`` and ``to``).
+
+    ``end`` is granted, timeout, deadlock or interrupted; ``blocked_by`` are those who held it or came before.
+    """
+
+    nodeid: str
+    worker: str
+    amounts: dict[str, int]
+    began: float
+    ended: float
+    end: str
+    blocked_by: list[str]
+
+
 class TestSpan(msgspec.Struct):
     """One test; ``start`` and ``stop`` cover all phases."""
 
@@ -206,7 +222,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """Everything that is known of a run."""
+    """Everything that is known of a run; ``notes`` is what people should know of the budget."""
 
     schema_version: int
     tool: str
@@ -220,3 +236,5 @@ class RunReport(msgspec.Struct, frozen=True):
     deaths: list[Death]
     stalls: list[Stall]
     tests: list[TestSpan]
+    waits: list[Wait] = []
+    notes: list[str] = []

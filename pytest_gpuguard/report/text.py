@@ -14,7 +14,7 @@ from pytest_gpuguard.units import format_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_gpuguard.report.model import Death, Frame, Leak, LeakGroup, Origin, RunReport, Stall
+    from pytest_gpuguard.report.model import Death, Frame, Leak, LeakGroup, Origin, RunReport, Stall, Wait
 
 __all__ = ["Line", "Piece", "closing_lines", "leak_lines", "plain", "section_lines"]
 
@@ -222,11 +222,28 @@ def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
     return lines
 
 
-def closing_lines(report: RunReport) -> list[Line]:
-    """Return the line that says what was watched, so that silence is never taken for health."""
+def _wait_lines(waits: Sequence[Wait], everything: bool) -> Iterator[Line]:
+    longest = sorted(waits, key=lambda wait: wait.began - wait.ended)
+    if longest:
+        whole = format_seconds(sum(wait.ended - wait.began for wait in waits))
+        text = f"gpuguard: {count(len(waits), 'wait')} for a lease, {whole} in all, longest "
+        last = f"{format_seconds(longest[0].ended - longest[0].began)}, {longest[0].worker}"
+        name = tail(_short(longest[0].nodeid), WIDTH - len(text) - len(last) - 3)
+        yield [Piece(f"{text}{last} ({name})" if len(name) > 3 else f"{text}{last}", "warn")]
+    for wait in longest[:_MOST_GROUPS] if everything else ():
+        after = wait.blocked_by[-1] if wait.blocked_by else ""
+        yield from _field(
+            format_seconds(wait.ended - wait.began),
+            f"{_short(wait.nodeid)}  {wait.worker}, {wait.end}" + (f", after {after}" if after else ""),
+        )
+
+
+def closing_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
+    """Return the waits, and what was watched, so that silence is never taken for health."""
     unable = sorted({worker.unable for worker in report.workers if worker.unable})
     lines = [[Piece(f"gpuguard: no wait could be ended: {printable(why)}", "bad")] for why in unable]
-    return [*lines, _watched(report)]
+    lines += [[Piece(f"gpuguard: {printable(note)}", "warn")] for note in report.notes]
+    return [*lines, *_wait_lines(report.waits, verbosity > 0), _watched(report)]
 
 
 def _watched(report: RunReport) -> Line:

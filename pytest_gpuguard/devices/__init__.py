@@ -1,0 +1,1 @@
+"""The devices behind a narrow door: found without starting CUDA."""

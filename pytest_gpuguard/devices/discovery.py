@@ -1,0 +1,120 @@
+"""The devices of this host, asked of NVML: once CUDA itself is asked, no forked child can use it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuguard.devices.bounded import within
+from pytest_gpuguard.devices.visible import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["Device", "Discovery", "discover", "free_bytes"]
+
+_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device: uuid, model, bytes of memory in all."""
+
+    uuid: str
+    name: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """The devices that a process sees, in CUDA's order; ``evidence`` says why none, or what is in doubt."""
+
+    devices: tuple[Device, ...] = ()
+    evidence: str = ""
+
+
+def discover(environ: Mapping[str, str] = os.environ, patience: float = _PATIENCE) -> Discovery:
+    """Return the devices that this process sees.
+
+    Parameters
+    ----------
+    environ
+        Where ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER`` are read.
+    patience
+        Longest time for the driver's answer, in seconds.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return Discovery(evidence="nvidia-ml-py is not installed, so devices cannot be asked for")
+    try:
+        devices, parts = within(patience, lambda: _ask(pynvml))
+    except (pynvml.NVMLError, TimeoutError) as error:
+        return Discovery(evidence=f"NVML: {error}")
+    setting = environ.get("CUDA_VISIBLE_DEVICES")
+    by_uuid = {device.uuid: device for device in (*devices, *parts)}
+    seen = visible(setting, [device.uuid for device in devices], [part.uuid for part in parts])
+    found = tuple(by_uuid[uuid] for uuid in seen)
+    if not found:
+        return Discovery(
+            evidence=f"NVML sees {len(devices)} devices, CUDA_VISIBLE_DEVICES={setting!r} shows none"
+        )
+    mixed = len({device.name for device in devices}) > 1
+    if mixed and environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        return Discovery(
+            found, "devices of several models: set CUDA_DEVICE_ORDER=PCI_BUS_ID, so that indexes agree"
+        )
+    return Discovery(found)
+
+
+def free_bytes(uuid: str, patience: float = _PATIENCE) -> int | None:
+    """Return the free memory of a device, whoever uses the rest; None when nobody can say."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        return within(patience, lambda: _free(pynvml, uuid))
+    except (pynvml.NVMLError, TimeoutError):
+        return None
+
+
+@contextlib.contextmanager
+def _started(nvml: Any) -> Iterator[None]:
+    nvml.nvmlInit()
+    try:
+        yield
+    finally:
+        nvml.nvmlShutdown()
+
+
+def _free(nvml: Any, uuid: str) -> int:
+    with _started(nvml):
+        return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(uuid)).free)
+
+
+def _ask(nvml: Any) -> tuple[list[Device], list[Device]]:
+    with _started(nvml):
+        handles = [nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())]
+        parts = [_device(nvml, part) for handle in handles for part in _parts(nvml, handle)]
+        return [_device(nvml, handle) for handle in handles], parts
+
+
+def _parts(nvml: Any, handle: Any) -> Iterator[Any]:
+    with contextlib.suppress(nvml.NVMLError):  # not supported: not partitioned
+        if not nvml.nvmlDeviceGetMigMode(handle)[0]:
+            return
+        for number in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+            with contextlib.suppress(nvml.NVMLError):  # that place is empty
+                yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
+
+
+def _device(nvml: Any, handle: Any) -> Device:
+    uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))
+    return Device(uuid, name, int(nvml.nvmlDeviceGetMemoryInfo(handle).total))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

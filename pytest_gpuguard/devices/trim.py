@@ -1,0 +1,68 @@
+"""Memory that libraries keep although nobody uses it, given back; only of libraries that are loaded already.
+
+Nothing here imports a library, starts CUDA or makes a context. RMM's pools are missing: they have no way to
+give back, so only the second look at what is free sees them.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["simulated", "trim"]
+
+
+def simulated(environment: str | None) -> bool:
+    """Return whether numba runs its simulator.
+
+    Parameters
+    ----------
+    environment
+        Value of ``NUMBA_ENABLE_CUDASIM``, which counts as long as numba is not loaded.
+    """
+    config = getattr(sys.modules.get("numba"), "config", None)
+    if config is not None:
+        return bool(getattr(config, "ENABLE_CUDASIM", 0))
+    return (environment or "0").strip() not in {"", "0"}
+
+
+def trim() -> list[str]:
+    """Give back what is kept; return the names of the libraries that were asked."""
+    return [name for name, give_back in _LIBRARIES.items() if give_back()]
+
+
+def _numba() -> bool:
+    """Flush both queues of every context: a freed array may wait there for nine others."""
+    driver = getattr(sys.modules.get("numba.cuda.cudadrv.driver"), "driver", None)
+    gpus = getattr(sys.modules.get("numba.cuda.cudadrv.devices"), "gpus", None)
+    if gpus is None or not getattr(driver, "is_initialized", False):
+        return False  # the simulator, or nothing has used a device so far
+    for device in gpus.lst:
+        context = device.primary_context
+        if context is not None:
+            context.memory_manager.deallocations.clear()
+            context.deallocations.clear()
+    return True
+
+
+def _cupy() -> bool:
+    cupy: Any = sys.modules.get("cupy")
+    if not hasattr(cupy, "get_default_memory_pool"):
+        return False
+    cupy.get_default_memory_pool().free_all_blocks()
+    cupy.get_default_pinned_memory_pool().free_all_blocks()
+    return True
+
+
+def _torch() -> bool:
+    torch: Any = sys.modules.get("torch")
+    if not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
+        return False
+    torch.cuda.empty_cache()
+    memory: Any = getattr(getattr(torch, "accelerator", None), "memory", None)
+    if hasattr(memory, "empty_host_cache"):  # newer versions only
+        memory.empty_host_cache()
+    return True
+
+
+_LIBRARIES = {"numba": _numba, "cupy": _cupy, "torch": _torch}

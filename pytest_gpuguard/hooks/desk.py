@@ -1,0 +1,263 @@
+"""Where a process claims: asks the budget, waits without being a stall, and hands out only what is free."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuguard.budget import Budget, BudgetDeadlock, BudgetTimeout, BudgetTooLarge
+from pytest_gpuguard.budget.wording import amounts_text
+from pytest_gpuguard.devices.discovery import free_bytes
+from pytest_gpuguard.devices.trim import trim
+from pytest_gpuguard.hooks.host import Host, slots_of
+from pytest_gpuguard.ledger.places import default_root
+from pytest_gpuguard.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import pytest
+
+    from pytest_gpuguard.budget import Holder, Lease, Snapshot, Waiting
+    from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.track.scope import Scene
+
+__all__ = ["Desk"]
+
+_FREE_WITHIN = 5.0
+
+
+class Desk:
+    """Claims of one process.
+
+    Parameters
+    ----------
+    config, settings, scene
+        The run, its switches, and what is running.
+    worker, run
+        Who claims, in others' messages.
+    started
+        The run's start in monotonic seconds.
+    """
+
+    def __init__(
+        self, config: pytest.Config, settings: Settings, scene: Scene, worker: str, run: str, started: float
+    ) -> None:
+        self._config, self._settings, self._scene = config, settings, scene
+        self._who, self._worker, self._started = f"{worker} {run}", worker, started
+        self._host: Host | None = None
+        self._budget: Budget | None = None
+        self._contexts: dict[str, Lease] = {}
+        self._looks_at_free = True
+        self._held: dict[Lease, float] = {}
+        self._waiting: tuple[str, float] | None = None
+        self._notes: list[str] = []
+        #: Waits of the running test, oldest first: plain values of the record.
+        self.waits: list[dict[str, Any]] = []
+
+    @property
+    def directory(self) -> Path:
+        """Where budgets live."""
+        return self._settings.budget_dir or default_root()
+
+    @property
+    def host(self) -> Host:
+        """What there is; looked for when first asked."""
+        if self._host is None:
+            self._host = Host(self._settings.budget)
+        return self._host
+
+    @property
+    def notes(self) -> list[str]:
+        """What people should know of the budget, each once."""
+        return self._notes + (self._host.notes if self._host else [])
+
+    def ask(self, wants: Mapping[str, int], what: str) -> Lease:
+        """Return a lease, waiting for it as long as somebody ahead gets further.
+
+        Parameters
+        ----------
+        what
+            The test or fixture that needs it.
+
+        Raises
+        ------
+        BudgetError, LedgerError
+            When it cannot be had.
+        """
+        wants = self._beside_what_is_held(wants)
+        contexts = self._missing_contexts(wants)
+        whole = {name: amount + contexts.get(name, 0) for name, amount in wants.items()}
+        try:
+            lease = self._acquire(whole, what)
+        except BudgetTooLarge as error:
+            if contexts:
+                share = format_bytes(self._settings.context)
+                error.add_note(f"  {share} of it for the CUDA context of this worker (gpuguard_context)")
+            raise
+        for device, amount in contexts.items():
+            self._contexts[device] = lease.split({device: amount}, f"{self._who} its CUDA context")
+        self._held[lease] = time.monotonic()
+        self._trim()
+        self._wait_until_free(wants)
+        return lease
+
+    def beyond(self, wants: Mapping[str, int]) -> set[str]:
+        """Return the resources of which ``wants`` are more than this host has in all."""
+        contexts = self._missing_contexts(wants)
+        return {
+            name
+            for name, amount in wants.items()
+            if amount + contexts.get(name, 0) > self.host.limits.get(name, 0)
+        }
+
+    def part(self, lease: Lease, amounts: Mapping[str, int], what: str) -> Lease:
+        """Return a lease of its own for part of one that is held."""
+        held = lease.amounts
+        part = lease.split(
+            {name: min(amount, held.get(name, 0)) for name, amount in amounts.items()}, f"{self._who} {what}"
+        )
+        self._held[part] = self._held[lease]
+        return part
+
+    def give(self, lease: Lease) -> None:
+        """Give a lease back, and before that what libraries keep of it."""
+        self._held.pop(lease, None)
+        try:
+            self._trim()
+        finally:
+            lease.release()
+
+    def progress(self) -> None:
+        """Show who waits for us that a phase has ended."""
+        if self._budget is not None:
+            self._budget.progress()
+
+    def close(self) -> None:
+        """Give everything back."""
+        if self._budget is not None:
+            self._budget.close()
+
+    def described(self) -> list[str]:
+        """Return what is held and waited for, for people; may be asked by another thread."""
+        now = time.monotonic()
+        held = [
+            f"holds {amounts_text(lease.amounts)} for {lease.label.removeprefix(self._who).strip()}"
+            f" since {format_seconds(now - since)}"
+            for lease, since in list(self._held.items())
+            if any(lease.amounts.values())
+        ]
+        waiting = self._waiting
+        return held + (
+            [f"waits for {waiting[0]} since {format_seconds(now - waiting[1])}"] if waiting else []
+        )
+
+    def _opened(self) -> Budget:
+        if self._budget is None:
+            # A folder that was named is made, wherever it is; /tmp is there.
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._budget = Budget(
+                self.host.limits,
+                self.directory,
+                self._settings.pool,
+                label=self._who,
+                say=self._say,
+            )
+        return self._budget
+
+    def _say(self, line: str) -> None:
+        if line not in self._notes:
+            self._notes.append(line)
+
+    def _beside_what_is_held(self, wants: Mapping[str, int]) -> dict[str, int]:
+        """Return ``wants`` less the places on devices that this process has already."""
+        left = dict(wants)
+        for device in self.host.devices:
+            slots = slots_of(device)
+            if slots in left:
+                left[slots] -= sum(lease.amounts.get(slots, 0) for lease in self._held)
+        return {name: amount for name, amount in left.items() if amount > 0}
+
+    def _missing_contexts(self, wants: Mapping[str, int]) -> dict[str, int]:
+        if not self.host.real:
+            return {}
+        used = {device for device in self.host.devices if device in wants and device not in self._contexts}
+        return dict.fromkeys(used, self._settings.context) if self._settings.context else {}
+
+    def _acquire(self, wants: Mapping[str, int], what: str) -> Lease:
+        budget, label = self._opened(), f"{self._who} {what}"
+        try:
+            # Who is in the way is known from a refusal; the claim that may wait comes after it.
+            return budget.acquire(wants, timeout=0, patience=None, label=label)
+        except BudgetTimeout as refused:
+            in_the_way = _names(refused.snapshot, wants)
+        began, end = time.monotonic(), "interrupted"
+        self._waiting = amounts_text(wants), began
+        timed, self._scene.progress = self._scene.progress is not None, None
+        try:
+            lease = budget.acquire(wants, patience=self._settings.wait, label=label)
+            end = "granted"
+            return lease
+        except BudgetTimeout:
+            end = "timeout"
+            raise
+        except BudgetDeadlock:
+            end = "deadlock"
+            raise
+        finally:
+            self._waiting = None
+            now = time.monotonic()
+            if timed:
+                self._scene.progress = now
+            self.waits.append(
+                {
+                    "nodeid": what,
+                    "worker": self._worker,
+                    "amounts": dict(wants),
+                    "from": began - self._started,
+                    "to": now - self._started,
+                    "end": end,
+                    "blocked_by": in_the_way,
+                }
+            )
+
+    def _trim(self) -> None:
+        try:
+            trim()
+            self._config.hook.pytest_gpuguard_trim(config=self._config)
+        except Exception as error:  # noqa: BLE001 - libraries' and the suite's own code: a test goes on without it
+            self._say(f"kept memory could not be given back: {type(error).__name__}: {error}")
+
+    def _wait_until_free(self, wants: Mapping[str, int]) -> None:
+        """Look a second time at what is free on devices: the budget knows its participants only.
+
+        It never refuses: a pool of this very process may hold what is missing, for this very test.
+        """
+        if not (self.host.real and self._looks_at_free):
+            return
+        end = time.monotonic() + _FREE_WITHIN
+        for device, uuid in self.host.devices.items():
+            while (free := free_bytes(uuid)) is not None and free < wants.get(device, 0):
+                if time.monotonic() > end:
+                    self._looks_at_free = False
+                    self._say(
+                        f"{uuid} had {format_bytes(free)} free for a lease of {format_bytes(wants[device])}: "
+                        "the rest is held by a pool, or outside of the budget; not looked at again"
+                    )
+                    return
+                time.sleep(0.1)
+
+
+def _names(snapshot: Snapshot | None, wants: Mapping[str, int]) -> list[str]:
+    """Return who holds what is wanted, and who came before, by their labels."""
+    if snapshot is None:
+        return []
+    entries: list[Holder | Waiting] = [*snapshot.holders, *snapshot.waiters]
+    people = [
+        entry.person
+        for entry in entries
+        if entry.amounts.keys() & wants.keys() and entry.person.pid != os.getpid()
+    ]
+    return list(dict.fromkeys(person.label or f"pid {person.pid}" for person in people))

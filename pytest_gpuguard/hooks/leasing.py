@@ -1,0 +1,294 @@
+"""One lease per test: claimed whole before its clock starts, given back after its teardown.
+
+What its fixtures need is claimed with it, as far as that can be foreseen; the rest when a fixture is really
+set up. The part of a fixture of wider scope is handed over to a lease of its own then, which lives until the
+fixture's finaliser.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_gpuguard.errors import GuardError
+from pytest_gpuguard.hooks.markers import demand_of, is_skipped, marked_at, names_in_force, site_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+
+    from pytest_gpuguard.budget import Lease
+    from pytest_gpuguard.budget.account import Account
+    from pytest_gpuguard.hooks.desk import Desk
+    from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.plan.declared import Declared
+    from pytest_gpuguard.plan.demand import Demand
+
+__all__ = ["LEASING", "Leasing"]
+
+#: Where fixtures find the leases of this process; missing where the plugin is not active.
+LEASING = pytest.StashKey["Leasing"]()
+_DEMAND = pytest.StashKey["Demand | None"]()
+
+_WAITED = "gpuguard.waited_s"
+
+
+def _fixture_at(declared: Declared) -> str:
+    return f"fixture `{declared.name}` at {declared.file}:{declared.line}"
+
+
+class Leasing:
+    """What the running test and the wide fixtures of this process hold.
+
+    Parameters
+    ----------
+    config, settings
+        The run and its switches.
+    desk
+        Where claims are made.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, desk: Desk) -> None:
+        self._config, self._settings, self.desk = config, settings, desk
+        self._names: tuple[str, ...] = ()
+        self._modules: frozenset[str] = frozenset()
+        self._item: pytest.Item | None = None
+        self._lease: Lease | None = None
+        self._refusal: tuple[Exception, Mapping[str, int]] | None = None
+        # Parts that were foreseen for the running test and not taken by their fixtures so far.
+        self._foreseen: list[Declared] = []
+        self._wide: dict[pytest.FixtureDef[Any], tuple[Declared, Lease]] = {}
+        self._test_account: Account | None = None
+        self._accounts: list[tuple[Account, bool]] = []
+        self._late: list[Callable[[], None]] = []
+
+    # Before anything runs.
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        self._names = names_in_force(config)
+        for item in items:
+            item.stash[_DEMAND] = demand_of(item, self._names)
+        self._modules = frozenset(str(item.path) for item in items)
+
+    # One test, told by the outermost wrapper.
+
+    def claim(self, item: pytest.Item) -> None:
+        """Claim everything that ``item`` is known to need; errors are kept for its set-up."""
+        self._item, self._refusal = item, None
+        own = item.stash.get(_DEMAND, None)
+        self._foreseen = self._foresee(item)
+        parts = [*filter(None, [own]), *(declared.demand for declared in self._foreseen)]
+        if not parts or is_skipped(item):
+            self._foreseen = []
+            return
+        self._claim(item, parts)
+
+    def _foresee(self, item: pytest.Item) -> list[Declared]:
+        from pytest_gpuguard.plan.declared import foresee
+
+        standing = [declared for declared, _ in self._wide.values()]
+        found = foresee(getattr(item, "fixturenames", ()), site_of(item, self._modules))
+        return [declared for declared in found if declared not in standing]
+
+    def _claim(self, item: pytest.Item, parts: list[Demand]) -> None:
+        from pytest_gpuguard.budget.account import Account
+        from pytest_gpuguard.plan.demand import merge
+
+        amounts = self.desk.host.amounts(merge(parts))
+        if not amounts:
+            return
+        try:
+            self._lease = self._ask(amounts, item.nodeid)
+        except (GuardError, OSError) as error:
+            self._refusal, self._foreseen = (error, amounts), []
+            return
+        claimed_at = partial(self._claimed_at, item, tuple(self._foreseen))
+        self._test_account = Account(amounts, claimed_at)
+        self._accounts = [(self._test_account, False)]
+
+    def _claimed_at(self, item: pytest.Item, fixtures: Iterable[Declared]) -> str:
+        marked = [f"the mark at {marked_at(item, self._names)}"] if item.stash.get(_DEMAND, None) else []
+        return " and ".join([*marked, *map(_fixture_at, fixtures)])
+
+    def refuse(self) -> None:
+        """Fail or skip the running test in its set-up, if what it needs cannot be had."""
+        if self._refusal is not None:
+            raise self._outcome(*self._refusal)
+
+    def free(self) -> None:
+        """Give back what the running test held; what wide fixtures hold stays."""
+        late, lease = self._late, self._lease
+        self._item = self._lease = self._refusal = self._test_account = None
+        self._foreseen, self._accounts, self._late = [], [], []
+        for end in late:
+            end()
+        if lease is not None:
+            self.desk.give(lease)
+
+    def _ask(self, amounts: Mapping[str, int], what: str) -> Lease:
+        before = len(self.desk.waits)
+        try:
+            return self.desk.ask(amounts, what)
+        finally:
+            self._note_waits(before)
+
+    def _note_waits(self, before: int) -> None:
+        waited = sum(wait["to"] - wait["from"] for wait in self.desk.waits[before:])
+        if waited and self._item is not None:
+            properties = self._item.user_properties
+            waited += sum(float(str(value)) for name, value in properties if name == _WAITED)
+            properties[:] = [entry for entry in properties if entry[0] != _WAITED]
+            properties.append((_WAITED, round(waited, 3)))
+
+    def _outcome(self, error: Exception, amounts: Mapping[str, int]) -> BaseException:
+        from pytest_gpuguard.budget import BudgetTooLarge
+
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        if isinstance(error, OSError):
+            text = f"the budget in {self.desk.directory} cannot be used: {text}"
+        if isinstance(error, BudgetTooLarge) and self._skips(amounts):
+            return pytest.skip.Exception(text)
+        return pytest.fail.Exception(text, pytrace=False)
+
+    def _skips(self, amounts: Mapping[str, int]) -> bool:
+        if self._settings.oversize is not None:
+            return self._settings.oversize == "skip"
+        beyond = self.desk.beyond(amounts)
+        # Within our own limits it was another's lower one: that was set by somebody.
+        return bool(beyond) and not beyond & self.desk.host.stated
+
+    # Fixtures.
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        from pytest_gpuguard.plan.declared import declared_by
+
+        declared = declared_by(fixturedef.func)
+        if declared is None:
+            return (yield)
+        with self._part_of(fixturedef, declared, request.node.nodeid):
+            return (yield)
+
+    @contextmanager
+    def _part_of(self, fixturedef: pytest.FixtureDef[Any], declared: Declared, node: str) -> Iterator[None]:
+        from pytest_gpuguard.budget.account import Account
+
+        wide = fixturedef.scope != "function"
+        amounts = self.desk.host.amounts(declared.demand)
+        foreseen = declared in self._foreseen and self._lease is not None
+        if foreseen and not wide:
+            yield  # the test's own account has it
+            return
+        what = f"fixture {declared.name} of {node or 'the session'}"
+        if foreseen:
+            assert self._lease is not None
+            self._foreseen.remove(declared)
+            lease = self.desk.part(self._lease, amounts, what)
+            if self._test_account is not None:
+                self._test_account.amounts.subtract(lease.amounts)
+        else:
+            lease = self.claim_more(amounts, what)
+        if wide:
+            self._wide[fixturedef] = declared, lease
+        else:
+            self._late.append(partial(self.desk.give, lease))
+        account = Account(amounts, partial(_fixture_at, declared))
+        self._accounts.append((account, wide))
+        try:
+            yield
+        finally:
+            # A part of a test's fixture is used by the test as well.
+            if wide:
+                self._accounts.remove((account, wide))
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        _, lease = self._wide.pop(fixturedef, (None, None))
+        if lease is not None:
+            self.desk.give(lease)
+
+    def claim_more(self, amounts: Mapping[str, int], what: str) -> Lease:
+        """Claim beside what is held; a refusal fails or skips the running test."""
+        try:
+            return self._ask(amounts, what)
+        except (GuardError, OSError) as error:
+            refusal = error
+        raise self._outcome(refusal, amounts)
+
+    # Uses inside of claims.
+
+    def use(self, uses: Mapping[str, int], line: str, *, wide: bool = False) -> Callable[[], None]:
+        """Use some of what is claimed, or claim it; return how to end that.
+
+        Parameters
+        ----------
+        uses
+            Amounts by resource. Each is taken from the innermost claim that has some of that resource.
+        line
+            Where that happens.
+        wide
+            Whether it lasts longer than the running test, whose claim it then cannot be part of.
+
+        Raises
+        ------
+        GuardError
+            GPG308, when more of a resource is used than was claimed of it.
+        """
+        __tracebackhide__ = True
+        taken: list[tuple[Account, dict[str, int]]] = []
+        rest: dict[str, int] = {}
+        for name, amount in uses.items():
+            account = next(
+                (
+                    entry
+                    for entry, is_wide in reversed(self._accounts)
+                    if entry.covers(name) and is_wide >= wide
+                ),
+                None,
+            )
+            # One buffer is claimed where nothing is said of buffers: more of them are no error.
+            if account is None or (name == "pinned.regions" and account.left(name) < amount):
+                rest[name] = amount
+            else:
+                account.take({name: amount}, line)
+                taken.append((account, {name: amount}))
+        lease = self.claim_more(rest, line) if rest else None
+
+        def end() -> None:
+            for account, amounts in taken:
+                account.give(amounts)
+            if lease is not None:
+                self.desk.give(lease)
+
+        return end
+
+    @contextmanager
+    def block(self, amounts: Mapping[str, int], line: str) -> Iterator[None]:
+        """Hold ``amounts`` for a block of a test; what is used in it is part of them."""
+        from pytest_gpuguard.budget.account import Account
+
+        end = self.use(amounts, line)
+        account = Account(amounts, lambda: f"gpu_lease at {line}")
+        self._accounts.append((account, False))
+        try:
+            yield
+        finally:
+            self._accounts.remove((account, False))
+            if any(account.used.values()):
+                self._late.append(end)  # an array of a fixture lives on: to the end of the test
+            else:
+                end()
+
+    # The run.
+
+    def pytest_runtest_logreport(self) -> None:
+        # At the end of each phase: whoever waits for us waits on.
+        self.desk.progress()
+
+    def take_waits(self) -> list[dict[str, Any]]:
+        """Return the waits since the last time, and forget them."""
+        taken, self.desk.waits = self.desk.waits, []
+        return taken

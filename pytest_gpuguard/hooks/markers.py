@@ -1,0 +1,120 @@
+"""The marks ``gpu`` and ``gpuguard``: registered, read and found again in the source."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_gpuguard.plan.declared import Site
+    from pytest_gpuguard.plan.demand import Demand
+
+__all__ = ["demand_of", "is_skipped", "marked_at", "names_in_force", "register", "site_of"]
+
+_KEYWORDS = "memory=, pinned=, count=1, exclusive=False, simulator=True, capability=, resources={}"
+_LINES = {
+    "gpu": f"gpu({_KEYWORDS}): what the test needs of devices and page-locked memory, "
+    "claimed before it begins",
+    "gpuguard": f"gpuguard({_KEYWORDS}): the same as gpu, for projects that have a mark of that name",
+}
+
+
+def _theirs(config: pytest.Config) -> bool:
+    """Return whether the project registers a mark ``gpu`` of its own."""
+    lines = (line for line in config.getini("markers") if line != _LINES["gpu"])
+    return any(re.match(r"\s*gpu\s*(\(|:|$)", line) for line in lines)
+
+
+def register(config: pytest.Config) -> None:
+    """Make our marks known, but for a ``gpu`` that the project has."""
+    for name, line in _LINES.items():
+        if name != "gpu" or not _theirs(config):
+            config.addinivalue_line("markers", line)
+
+
+def names_in_force(config: pytest.Config) -> tuple[str, ...]:
+    """Return the names of our marks in this project; asked late, since conftest files register marks too."""
+    return ("gpuguard",) if _theirs(config) else tuple(_LINES)
+
+
+def _marks(item: pytest.Item, names: tuple[str, ...]) -> Iterator[tuple[object, pytest.Mark]]:
+    """Yield our marks and what they are on, the closest to the test first."""
+    own = getattr(getattr(item, "callspec", None), "marks", ())
+    # The mark of one parameter says more than that of the function, though pytest lists it later.
+    yield from ((item, mark) for mark in own if mark.name in names)
+    yield from ((node, mark) for node, mark in item.iter_markers_with_node() if mark.name in names)
+
+
+def demand_of(item: pytest.Item, names: tuple[str, ...]) -> Demand | None:
+    """Return what the marks of a test say; None when there are none.
+
+    Raises
+    ------
+    pytest.UsageError
+        Naming the test, the keyword, and what is known.
+    """
+    from pytest_gpuguard.plan.demand import closest, read
+
+    found: list[dict[str, Any]] = []
+    for _, mark in _marks(item, names):
+        try:
+            if mark.args:
+                message = f"takes keywords only, got {', '.join(map(repr, mark.args))}"
+                raise ValueError(message)
+            found.append(read(mark.kwargs))
+        except ValueError as error:
+            message = f"GPG501: {item.nodeid}: mark {mark.name}: {error}"
+            raise pytest.UsageError(message) from None
+    return closest(found) if found else None
+
+
+def is_skipped(item: pytest.Item) -> bool:
+    """Return whether a test will be skipped, as far as its marks say so without being evaluated."""
+    if item.get_closest_marker("skip") is not None:
+        return True
+    conditions = (
+        condition
+        for mark in item.iter_markers("skipif")
+        for condition in (*mark.args, mark.kwargs.get("condition", False))
+    )
+    return any(condition is True for condition in conditions)
+
+
+def marked_at(item: pytest.Item, names: tuple[str, ...]) -> str:
+    """Return file and line of the closest mark, or of what carries it where that cannot be told."""
+    for node, mark in _marks(item, names):
+        shown, first, lines = _source(node, item)
+        pattern = re.compile(rf"\b{mark.name}\b")
+        for number, line in enumerate(lines, first):
+            if pattern.search(line) and (isinstance(node, pytest.Module) or line.lstrip().startswith("@")):
+                return f"{shown}:{number}"
+        return f"{shown}:{first}"
+    return item.nodeid
+
+
+def _source(node: object, item: pytest.Item) -> tuple[str, int, list[str]]:
+    shown = item.location[0]
+    obj = getattr(node, "obj", None)
+    if isinstance(node, pytest.Module):
+        return shown, 1, Path(item.path).read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines, first = inspect.getsourcelines(obj)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return shown, (item.location[1] or 0) + 1, []
+    return shown, first, lines
+
+
+def site_of(item: pytest.Item, modules: frozenset[str]) -> Site:
+    """Return where a test is, as far as fixtures are concerned."""
+    from pytest_gpuguard.plan.declared import Site
+
+    cls = getattr(item, "cls", None)
+    names = vars(item.module) if hasattr(item, "module") else {}
+    classes = frozenset(base.__qualname__ for base in cls.__mro__) if cls is not None else frozenset()
+    return Site(str(item.path), classes, frozenset(names), modules)

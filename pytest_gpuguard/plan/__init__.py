@@ -1,0 +1,1 @@
+"""What tests and fixtures ask for: pure, known before anything runs."""
