@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test soak check wheel clean
+.PHONY: demo test soak check conformance wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
@@ -20,6 +20,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# numba-cuda's own driver tests on the fake driver of tests/fakecuda.
+conformance: $(READY)
+	$(BIN)/python -m tests.fakecuda.conformance -n 2 --dist loadscope
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -7,4 +7,4 @@ import os
 # Read once, when numba is first imported: every lane of this suite without a driver runs in the simulator.
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
-pytest_plugins = ["pytester"]
+pytest_plugins = ["pytester", "tests.fakecuda.lanes"]
