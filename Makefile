@@ -21,9 +21,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# numba-cuda's own driver tests on the fake driver of tests/fakecuda.
+# numba-cuda's own driver tests on the fake driver of tests/fakecuda: as usual, then with nothing done before it is waited for.
 conformance: $(READY)
-	$(BIN)/python -m tests.fakecuda.conformance -n 2 --dist loadscope
+	$(BIN)/python -m tests.fakecuda.conformance -q -n 2 --dist loadscope
+	FAKECUDA_SETTINGS=deferred=1 $(BIN)/python -m tests.fakecuda.conformance -q -n 2 --dist loadscope
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

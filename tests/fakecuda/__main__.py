@@ -23,9 +23,9 @@ def main(command: list[str]) -> int:
     except UnavailableError as error:
         print(f"no fake driver: {error}", file=sys.stderr)
         return 3
-    folder = Path(tempfile.mkdtemp(prefix="fakecuda-"))
-    os.environ.update(fake_environment(libraries, folder))
-    return subprocess.run(command, check=False).returncode
+    with tempfile.TemporaryDirectory(prefix="fakecuda-") as folder:
+        environment = {**os.environ, **fake_environment(libraries, Path(folder))}
+        return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

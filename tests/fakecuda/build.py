@@ -10,15 +10,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-__all__ = ["UnavailableError", "build", "real_driver"]
+__all__ = ["UnavailableError", "build", "real_driver", "signs"]
 
 SOURCES = Path(__file__).parent / "csrc"
 _SHARED = ("page.c", "faults.c", "topology.c")
-_NVML = ("nvml.c",)
-_LIBRARIES = {
-    "libcuda.so.1": tuple(path.name for path in sorted(SOURCES.glob("*.c")) if path.name not in _NVML),
-    "libnvidia-ml.so.1": (*_NVML, *_SHARED),
-}
 _FLAGS = ("-std=gnu11", "-O1", "-g", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
@@ -27,13 +22,14 @@ class UnavailableError(RuntimeError):
     """The fake driver cannot be had here; the message is the evidence."""
 
 
-def real_driver() -> str | None:
-    """Return the sign of a real driver on this host, or None.
+def signs() -> list[str]:
+    """Return the paths that only a host with a real driver has; the library looks for the same ones."""
+    return re.findall(r'"([^":]+):?"', (SOURCES / "signs.inc").read_text())
 
-    The library itself looks for the same signs when it is loaded: this only says so earlier.
-    """
-    signs = re.findall(r'"([^":]+):?"', (SOURCES / "signs.inc").read_text())
-    return next((sign for sign in signs if Path(sign).exists()), None)
+
+def real_driver() -> str | None:
+    """Return the sign of a real driver on this host, or None."""
+    return next((sign for sign in signs() if Path(sign).exists()), None)
 
 
 def _digest(compiler: str) -> str:
@@ -44,8 +40,16 @@ def _digest(compiler: str) -> str:
     return content.hexdigest()[:16]
 
 
+def _libraries() -> dict[str, list[str]]:
+    sources = sorted(path.name for path in SOURCES.glob("*.c"))
+    return {
+        "libcuda.so.1": [name for name in sources if name != "nvml.c"],
+        "libnvidia-ml.so.1": ["nvml.c", *_SHARED],
+    }
+
+
 def _compile(compiler: str, folder: Path) -> None:
-    for library, sources in _LIBRARIES.items():
+    for library, sources in _libraries().items():
         command = [compiler, *_FLAGS, f"-Wl,-soname,{library}", "-o", str(folder / library), *sources, "-lm"]
         done = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True, timeout=120, check=False)
         if done.returncode:

@@ -157,6 +157,11 @@ class Control:
         """Bytes allocated on each visible device."""
         return tuple(self._page.device_used[: self._page.devices])
 
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """How many contexts there are on each visible device."""
+        return tuple(self._page.contexts[: self._page.devices])
+
     def set(self, **settings: float) -> None:
         """Change settings from now on: names as in ``page.h``, for engines ``h2d_seconds`` and the like."""
         as_text(settings)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-__all__ = ["arguments", "missing", "write_suite"]
+__all__ = ["arguments", "missing", "modules", "write_suite"]
 
 SUITE = "numba.cuda.tests.cudadrv"
 
@@ -32,15 +32,20 @@ def _spec(name: str) -> object:
         return None
 
 
-def write_suite(folder: Path, only: tuple[str, ...] = ()) -> list[str]:
-    """Write one module for each of numba-cuda's and return their names; ``only`` names modules to take."""
-    import numba.cuda.tests.cudadrv as suite
+def modules() -> list[Path]:
+    """Return numba-cuda's test modules, without importing numba."""
+    found = importlib.util.find_spec("numba_cuda")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("numba-cuda is not installed (extra 'cuda')")
+    folder = Path(found.submodule_search_locations[0], "numba", "cuda", "tests", "cudadrv")
+    return sorted(folder.glob("test_*.py"))
 
-    names = sorted(path.stem for path in Path(suite.__path__[0]).glob("test_*.py"))
-    chosen = [name for name in names if not only or name in only]
-    for name in chosen:
-        (folder / f"{name}.py").write_text(f"from {SUITE}.{name} import *\n")
-    return chosen
+
+def write_suite(folder: Path, only: tuple[str, ...] = ()) -> None:
+    """Write one module for each of numba-cuda's; ``only`` names modules to take."""
+    for name in (path.stem for path in modules()):
+        if not only or name in only:
+            (folder / f"{name}.py").write_text(f"from {SUITE}.{name} import *\n")
 
 
 def arguments(folder: Path) -> list[str]:

@@ -6,9 +6,6 @@
 
 enum { POISON = 0xFF };
 
-/* Whether `address` starts `size` bytes of memory that the device can reach. */
-static bool reachable(uint64_t address, size_t size) { return is_page_locked((void *)address, size); }
-
 static bool on_device(uint64_t address) {
   Record *record = record_in(address, 1);
   return record && (record->kind == DEVICE || record->kind == POOL || record->kind == MANAGED);

@@ -126,7 +126,7 @@ void records_of(Context *context, void (*visit)(Record *record));
 /* memory.c */
 void *host_view(uint64_t address);
 void memory_release(Record *record);
-bool is_page_locked(const void *address, size_t size);
+bool reachable(uint64_t address, size_t size);
 CUresult device_memory_new(Kind kind, size_t size, Context *context, Record **out);
 
 /* device.c and context.c */

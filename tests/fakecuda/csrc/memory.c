@@ -28,9 +28,10 @@ void *host_view(uint64_t address) {
   return (char *)record->backing + (address - record->address);
 }
 
-bool is_page_locked(const void *address, size_t size) {
-  Record *record = record_in((uint64_t)address, 1);
-  return record && record->kind < STREAM && (uint64_t)address + size <= record->address + record->size;
+/* Whether `address` starts `size` bytes that the device can reach: its own, page-locked or registered ones. */
+bool reachable(uint64_t address, size_t size) {
+  Record *record = record_in(address, 1);
+  return record && record->kind < STREAM && address + size <= record->address + record->size;
 }
 
 /* Device memory of `kind`: an unreadable reservation, followed by its contents. */

@@ -84,7 +84,7 @@ static int page_file(void) {
   if (!folder || !*folder) return -1;
   char path[4096];
   snprintf(path, sizeof path, "%s/%d.%s", folder, (int)getpid(), page_suffix);
-  int file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); /* pids come round again */
   if (file >= 0 && ftruncate(file, sizeof(Page))) {
     close(file);
     return -1;

@@ -193,12 +193,15 @@ void demand(Ticket t) {
     for (int i = 0; i < op->after_count; i++) demand(op->after[i]);
 }
 
-/* Allow one more operation on the way to the ticket: what a poller brings about in deferred mode. */
+/* Allow one more operation on the way to the ticket: what a poller brings about in deferred mode. Marks cost
+ * nothing, so an idle stream is seen to be idle at once. */
 static void nudge(Ticket t) {
-  Op *op = t.stream->head;
-  for (int i = 0; op && i < op->after_count; i++)
-    if (!reached(op->after[i])) return nudge(op->after[i]);
-  if (op && t.stream->demanded < op->seq) t.stream->demanded = op->seq;
+  for (Op *op = t.stream->head; op && op->seq <= t.seq; op = op->next) {
+    for (int i = 0; i < op->after_count; i++)
+      if (!reached(op->after[i])) return nudge(op->after[i]);
+    if (t.stream->demanded < op->seq) t.stream->demanded = op->seq;
+    if (op->engine != NO_ENGINE) return;
+  }
 }
 
 /* With the lock held; gives it up while it waits. */
@@ -220,11 +223,10 @@ CUresult await_context(Context *context) {
 
 CUresult query(Ticket t) {
   if (reached(t)) return SUCCESS;
-  if (page->deferred) {
-    nudge(t);
-    settle();
-  }
-  return NOT_READY;
+  if (!page->deferred) return NOT_READY;
+  nudge(t);
+  settle();
+  return reached(t) ? SUCCESS : NOT_READY;
 }
 
 /* Whether an operation that has not landed reads or writes this range. */
