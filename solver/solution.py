@@ -41,7 +41,8 @@ class Stats:
     pinned_bytes, device_bytes
         Most memory of each kind that the solver held at a time, since it was opened.
     stages
-        Measured seconds of the average chunk in each stage.
+        Measured seconds of the average chunk in each stage. A virtual device tells its injected latencies,
+        not what the simulator takes.
     pipeline_seconds
         From the first upload to the last chunk at home.
     steps
@@ -119,6 +120,7 @@ class Solution:
     """
 
     ts: NDArray[np.float64]
-    ys: NDArray[Any] | DeviceResult
+    # A union would have every caller ask which of the two it got, though they said which they want.
+    ys: Any
     status: NDArray[np.int32]
     stats: Stats

@@ -43,8 +43,8 @@ def hanging_device() -> VirtualDevice:
     return device
 
 
-def solve_decay(solver, saveat=None):
-    return solver.solve((1.0, 0.0), RATES[:, None], (0.0, 1.0), dt=0.25, saveat=saveat)
+def solve_decay(solver, saveat=None, **options):
+    return solver.solve((1.0, 0.0), RATES[:, None], (0.0, 1.0), dt=0.25, saveat=saveat, **options)
 
 
 def writeback_threads() -> list[threading.Thread]:

@@ -9,7 +9,19 @@ import weakref
 import numpy as np
 import pytest
 
-from solver import Chunks, MemoryManager, SolverClosedError, SolverTimeoutError
+from solver import (
+    ChunkBufferPool,
+    Chunks,
+    MemoryManager,
+    SolverClosedError,
+    SolverError,
+    SolverTimeoutError,
+    WritebackWatcher,
+)
+from solver.arrays import InputArrays, Loan
+from solver.clock import SystemClock
+from solver.tasks import WritebackTask
+from solver.virtual import Latency, VirtualDevice
 from tests.solver.problems import (
     OneRegionHost,
     decay_solver,
@@ -58,6 +70,115 @@ def test_a_solver_dropped_in_the_middle_ends_its_thread_too():
     gc.collect()
     assert eventually(lambda: not writeback_threads())
     assert eventually(lambda: gc.collect() is not None and host.is_free())
+
+
+def test_a_dropped_solver_is_wound_up_by_a_thread_and_not_inside_the_finaliser():
+    host = OneRegionHost()
+    released_by = []
+    release = host.release
+    host.release = lambda: (released_by.append(threading.current_thread().name), release())
+    solver = decay_solver(memory=MemoryManager(pinned=host))
+    solve_decay(solver)
+    solver.itself = solver
+    del solver
+    # By the collector, which may come inside any allocation; afterwards nobody calls anything of it.
+    gc.collect()
+    assert eventually(host.is_free)
+    assert released_by[0].startswith("writeback-")
+
+
+def test_a_finaliser_that_runs_in_the_writer_just_before_it_waits_is_not_missed():
+    class Clock(SystemClock):
+        def mailbox(self):
+            mail = super().mailbox()
+
+            class Mailbox:
+                put, empty = mail.put, mail.empty
+
+                def get(self):
+                    # Where a condition would have looked already, and not begun to wait.
+                    inbox[0].abandon()
+                    return mail.get()
+
+            return Mailbox()
+
+    watcher = WritebackWatcher(patience=5.0, clock=Clock())
+    inbox = [watcher._inbox]
+    watcher.start()
+    assert eventually(lambda: not watcher.thread.is_alive())
+
+
+def test_several_watchers_may_wait_for_one_event():
+    device = VirtualDevice(Latency(run=0.02))
+    device._queue("run", 0.02, lambda: None)
+    event = device.record("run")
+    watchers = [WritebackWatcher(str(number), patience=5.0) for number in range(3)]
+    group = InputArrays([])
+    pool = ChunkBufferPool(MemoryManager(), device)
+    futures = [
+        watcher.submit(WritebackTask(f"{turn}", event, Loan(group, pool)))
+        for watcher in watchers
+        for turn in range(2)
+    ]
+    for watcher in watchers:
+        watcher.wait_all()
+        watcher.shutdown()
+    assert all(future.done() and future.exception() is None for future in futures)
+
+
+def slow_solve(solver, ends):
+    try:
+        ends.append(solve_decay(solver))
+    except SolverError as error:
+        ends.append(error)
+
+
+def test_closing_from_another_thread_ends_the_solve_first():
+    solver = decay_solver(memory_limit=Chunks(8), backend=VirtualDevice(Latency(run=0.2)))
+    ends = []
+    thread = threading.Thread(target=slow_solve, args=(solver, ends))
+    thread.start()
+    assert eventually(lambda: writeback_threads())
+    solver.close()
+    assert not writeback_threads()
+    assert solver.memory.registry.describe() == "memory: none held"
+    thread.join(10.0)
+    assert isinstance(ends[0], SolverClosedError)
+
+
+def test_two_threads_may_not_solve_with_one_solver_at_a_time():
+    with decay_solver(memory_limit=Chunks(4), backend=VirtualDevice(Latency(run=0.1))) as solver:
+        ends = []
+        thread = threading.Thread(target=slow_solve, args=(solver, ends))
+        thread.start()
+        assert eventually(lambda: writeback_threads())
+        with pytest.raises(SolverError, match="another thread solves with this solver"):
+            solve_decay(solver)
+        thread.join(10.0)
+        assert np.isfinite(ends[0].ys).all()
+
+
+def test_pinned_memory_that_cannot_be_allocated_gives_the_right_to_it_back(monkeypatch):
+    def fail(self, shape, dtype):
+        message = "out of memory"
+        raise MemoryError(message)
+
+    host = OneRegionHost()
+    with decay_solver(memory=MemoryManager(pinned=host)) as solver:
+        with monkeypatch.context() as patch:
+            patch.setattr(VirtualDevice, "pinned", fail)
+            with pytest.raises(MemoryError, match="out of memory"):
+                solve_decay(solver)
+        assert host.is_free()
+        assert np.isfinite(solve_decay(solver).ys).all()
+
+
+def test_there_are_no_more_writers_than_chunks():
+    with decay_solver(memory_limit=Chunks(3), writers=5) as solver:
+        solve_decay(solver)
+        names = sorted(thread.name for thread in writeback_threads())
+        assert [name.split(".")[1] for name in names] == ["1 (decay)", "2 (decay)", "3 (decay)"]
+        assert list(solver.kernel.watcher.threads) == sorted(writeback_threads(), key=lambda t: t.name)
 
 
 def test_the_thread_keeps_no_buffers_while_it_has_nothing_to_do():
