@@ -91,7 +91,15 @@ def test_it_announces_plugin_and_command(wheel):
 def test_it_asks_for_no_more_than_it_needs(wheel):
     said = Parser().parsestr(_read(wheel, "METADATA"))
     assert said["Version"] == pytest_gpuguard.__version__
-    assert set(said.get_all("Provides-Extra")) == {"xdist", "cuda", "nvidia", "dev"}
+    assert set(said.get_all("Provides-Extra")) == {
+        "compile",
+        "conformance",
+        "cuda",
+        "dev",
+        "nvidia",
+        "progress",
+        "xdist",
+    }
     always = {
         re.split(r"[><=;\[ ]", line)[0] for line in said.get_all("Requires-Dist") if "extra ==" not in line
     }
