@@ -16,7 +16,7 @@ from pytest_gpuguard.budget.patience import Patience
 from pytest_gpuguard.budget.seats import Seats
 from pytest_gpuguard.budget.settings import Settings
 from pytest_gpuguard.ledger.errors import LedgerUnsupported
-from pytest_gpuguard.ledger.layout import MAX_AMOUNT, check_resource
+from pytest_gpuguard.ledger.layout import check_amount, check_resource
 from pytest_gpuguard.ledger.places import boot_id, check_pool, default_root
 from pytest_gpuguard.units import parse_bytes
 
@@ -226,9 +226,4 @@ class Budget:
 
 
 def _amounts(amounts: Mapping[str, int | str]) -> dict[str, int]:
-    checked = {check_resource(name): parse_bytes(amount) for name, amount in amounts.items()}
-    for name, amount in checked.items():
-        if amount >= MAX_AMOUNT:
-            message = f"{name}: amounts are below 2^48, got {amount}"
-            raise ValueError(message)
-    return checked
+    return {check_resource(name): check_amount(parse_bytes(amount)) for name, amount in amounts.items()}

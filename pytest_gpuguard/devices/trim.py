@@ -33,10 +33,10 @@ def trim() -> list[str]:
 
 def _numba() -> bool:
     """Flush both queues of every context: a freed array may wait there for nine others."""
-    driver = getattr(sys.modules.get("numba.cuda.cudadrv.driver"), "driver", None)
-    gpus = getattr(sys.modules.get("numba.cuda.cudadrv.devices"), "gpus", None)
-    if gpus is None or not getattr(driver, "is_initialized", False):
-        return False  # the simulator, or nothing has used a device so far
+    driver: Any = getattr(sys.modules.get("numba.cuda.cudadrv.driver"), "driver", None)
+    gpus: Any = getattr(sys.modules.get("numba.cuda.cudadrv.devices"), "gpus", None)
+    if gpus is None or not getattr(driver, "is_initialized", False) or driver.initialization_error:
+        return False  # the simulator, or nothing has used a device so far, or there is none
     for device in gpus.lst:
         context = device.primary_context
         if context is not None:

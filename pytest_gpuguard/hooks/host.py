@@ -83,9 +83,8 @@ class Host:
 
         A demand for more devices than there are falls on one that nobody has, so that it is refused.
         """
-        wants = Counter(dict(demand.resources))
-        wants["pinned"] += demand.pinned
-        wants["pinned.regions"] = demand.regions
+        wants = Counter({"pinned": demand.pinned, "pinned.regions": demand.regions})
+        wants.update({name: amount for name, amount in demand.resources.items() if name != "pinned.regions"})
         if not self.devices:
             if demand.memory:
                 self._once(f"demands for device memory are not budgeted: {self._why_none}")

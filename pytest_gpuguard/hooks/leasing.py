@@ -17,7 +17,7 @@ from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.markers import demand_of, is_skipped, marked_at, names_in_force, site_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     from pytest_gpuguard.budget import Lease
     from pytest_gpuguard.budget.account import Account
@@ -31,8 +31,15 @@ __all__ = ["LEASING", "Leasing"]
 #: Where fixtures find the leases of this process; missing where the plugin is not active.
 LEASING = pytest.StashKey["Leasing"]()
 _DEMAND = pytest.StashKey["Demand | None"]()
+_WRONG = pytest.StashKey[pytest.UsageError]()
 
+# The last one: sums beyond what can be counted.
+_REFUSALS = (GuardError, OSError, ValueError)
 _WAITED = "gpuguard.waited_s"
+
+
+def _part(declared: Declared, node: str) -> str:
+    return f"fixture {declared.name} of {node or 'the session'}"
 
 
 def _fixture_at(declared: Declared) -> str:
@@ -69,14 +76,21 @@ class Leasing:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         self._names = names_in_force(config)
         for item in items:
-            item.stash[_DEMAND] = demand_of(item, self._names)
+            try:
+                item.stash[_DEMAND] = demand_of(item, self._names)
+            except pytest.UsageError as error:
+                # Raised in a worker it would end the run as a fault of xdist's: there the test fails.
+                if not hasattr(config, "workerinput"):
+                    raise
+                item.stash[_WRONG] = error
         self._modules = frozenset(str(item.path) for item in items)
 
     # One test, told by the outermost wrapper.
 
     def claim(self, item: pytest.Item) -> None:
         """Claim everything that ``item`` is known to need; errors are kept for its set-up."""
-        self._item, self._refusal = item, None
+        wrong = item.stash.get(_WRONG, None)
+        self._item, self._refusal = item, (wrong, {}) if wrong is not None else None
         own = item.stash.get(_DEMAND, None)
         self._foreseen = self._foresee(item)
         parts = [*filter(None, [own]), *(declared.demand for declared in self._foreseen)]
@@ -101,16 +115,15 @@ class Leasing:
             return
         try:
             self._lease = self._ask(amounts, item.nodeid)
-        except (GuardError, OSError) as error:
+        except _REFUSALS as error:
             self._refusal, self._foreseen = (error, amounts), []
             return
-        claimed_at = partial(self._claimed_at, item, tuple(self._foreseen))
-        self._test_account = Account(amounts, claimed_at)
+        self._test_account = Account(amounts, partial(self._claimed_at, item))
         self._accounts = [(self._test_account, False)]
 
-    def _claimed_at(self, item: pytest.Item, fixtures: Iterable[Declared]) -> str:
+    def _claimed_at(self, item: pytest.Item) -> str:
         marked = [f"the mark at {marked_at(item, self._names)}"] if item.stash.get(_DEMAND, None) else []
-        return " and ".join([*marked, *map(_fixture_at, fixtures)])
+        return " and ".join([*marked, *map(_fixture_at, self._foreseen)])
 
     def refuse(self) -> None:
         """Fail or skip the running test in its set-up, if what it needs cannot be had."""
@@ -163,47 +176,64 @@ class Leasing:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+        self,
+        fixturedef: pytest.FixtureDef[Any],
+        request: Any,  # the type that pytest gives it is private
     ) -> Generator[None, object, object]:
         from pytest_gpuguard.plan.declared import declared_by
 
         declared = declared_by(fixturedef.func)
         if declared is None:
             return (yield)
-        with self._part_of(fixturedef, declared, request.node.nodeid):
+        try:
+            account = self._take_part(fixturedef, declared, request.node.nodeid)
+        except (pytest.skip.Exception, pytest.fail.Exception) as refusal:
+            # Kept as pytest keeps the error of a fixture; without it the fixture could not be finished.
+            fixturedef.cached_result = (None, fixturedef.cache_key(request), (refusal, refusal.__traceback__))
+            raise
+        with self._accounted(account):
             return (yield)
 
-    @contextmanager
-    def _part_of(self, fixturedef: pytest.FixtureDef[Any], declared: Declared, node: str) -> Iterator[None]:
+    def _take_part(self, fixturedef: pytest.FixtureDef[Any], declared: Declared, node: str) -> Account | None:
+        """Take a fixture's part out of the test's lease, or claim it; return where uses of it are counted.
+
+        That is nowhere else but in the test's own account for a part that is as short-lived as the test.
+        """
         from pytest_gpuguard.budget.account import Account
 
-        wide = fixturedef.scope != "function"
         amounts = self.desk.host.amounts(declared.demand)
         foreseen = declared in self._foreseen and self._lease is not None
-        if foreseen and not wide:
-            yield  # the test's own account has it
-            return
-        what = f"fixture {declared.name} of {node or 'the session'}"
-        if foreseen:
-            assert self._lease is not None
-            self._foreseen.remove(declared)
-            lease = self.desk.part(self._lease, amounts, what)
-            if self._test_account is not None:
-                self._test_account.amounts.subtract(lease.amounts)
-        else:
-            lease = self.claim_more(amounts, what)
-        if wide:
-            self._wide[fixturedef] = declared, lease
-        else:
-            self._late.append(partial(self.desk.give, lease))
+        if fixturedef.scope == "function" and foreseen:
+            return None
+        lease = self._hand_over(declared, amounts, node) if foreseen else None
+        lease = lease or self.claim_more(amounts, _part(declared, node))
         account = Account(amounts, partial(_fixture_at, declared))
-        self._accounts.append((account, wide))
+        if fixturedef.scope != "function":
+            self._wide[fixturedef] = declared, lease
+            return account
+        self._late.append(partial(self.desk.give, lease))
+        self._accounts.append((account, False))
+        return None
+
+    def _hand_over(self, declared: Declared, amounts: Mapping[str, int], node: str) -> Lease:
+        assert self._lease is not None
+        assert self._test_account is not None
+        self._foreseen.remove(declared)
+        lease = self.desk.part(self._lease, amounts, _part(declared, node))
+        self._test_account.amounts.subtract(lease.amounts)
+        return lease
+
+    @contextmanager
+    def _accounted(self, account: Account | None) -> Iterator[None]:
+        """Count what is used while a wide fixture is set up."""
+        if account is None:
+            yield
+            return
+        self._accounts.append((account, True))
         try:
             yield
         finally:
-            # A part of a test's fixture is used by the test as well.
-            if wide:
-                self._accounts.remove((account, wide))
+            self._accounts.remove((account, True))
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         _, lease = self._wide.pop(fixturedef, (None, None))
@@ -214,7 +244,7 @@ class Leasing:
         """Claim beside what is held; a refusal fails or skips the running test."""
         try:
             return self._ask(amounts, what)
-        except (GuardError, OSError) as error:
+        except _REFUSALS as error:
             refusal = error
         raise self._outcome(refusal, amounts)
 

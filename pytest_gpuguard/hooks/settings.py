@@ -113,9 +113,9 @@ def _read(option: Option, value: Any, source: str, base: Path) -> Any:
 
 
 def _limits(text: str) -> dict[str, int]:
-    from pytest_gpuguard.ledger.layout import check_resource
+    from pytest_gpuguard.ledger.layout import check_amount, check_resource
 
-    return {check_resource(name): amount for name, amount in parse_amounts(text).items()}
+    return {check_resource(name): check_amount(amount) for name, amount in parse_amounts(text).items()}
 
 
 def _pool(name: str) -> str:

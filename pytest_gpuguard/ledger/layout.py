@@ -37,6 +37,7 @@ __all__ = [
     "beat_at",
     "beat_of",
     "bell_name",
+    "check_amount",
     "check_resource",
     "limit_at",
     "limit_of",
@@ -81,6 +82,20 @@ def check_resource(name: str) -> str:
         message = f"a resource is named by 1 to 64 of a-z 0-9 . _ - such as 'pinned', got {name!r}"
         raise ValueError(message)
     return lowered
+
+
+def check_amount(amount: int) -> int:
+    """Return ``amount``.
+
+    Raises
+    ------
+    ValueError
+        When it is too large to be counted.
+    """
+    if amount >= MAX_AMOUNT:
+        message = f"amounts are below 2^48, got {amount}"
+        raise ValueError(message)
+    return amount
 
 
 def resource_file(name: str) -> str:

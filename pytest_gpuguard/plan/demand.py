@@ -7,7 +7,7 @@ from collections import ChainMap, Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.ledger.layout import check_resource
+from pytest_gpuguard.ledger.layout import check_amount, check_resource
 from pytest_gpuguard.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _amount(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         message = f"expected an amount such as '512 MiB' or a whole number of bytes, got {value!r}"
         raise ValueError(message)
-    return parse_bytes(value)
+    return check_amount(parse_bytes(value))
 
 
 def _count(value: object) -> int:

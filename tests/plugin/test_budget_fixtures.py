@@ -1,0 +1,319 @@
+"""What fixtures claim: their part of a test's lease, what outlasts a test, and uses beyond a claim."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytest_gpuguard import Budget
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "budget").mkdir()
+    monkeypatch.setenv("BUDGET", str(tmp_path / "budget"))
+    return tmp_path / "budget"
+
+
+def options(folder, *more, pinned="100MiB"):
+    return f"--gpuguard-budget=pinned={pinned}", f"--gpuguard-budget-dir={folder}", *more
+
+
+PARTS = """
+    import os
+    import pytest
+    from pytest_gpuguard import Budget, gpu_demand
+
+    def mine():
+        # Of this process alone: other workers hold parts of their own.
+        holders = Budget({}, os.environ["BUDGET"]).snapshot().holders
+        return sum(h.amounts.get("pinned", 0) for h in holders if h.person.pid == os.getpid())
+
+    @pytest.fixture(scope="module")
+    @gpu_demand(pinned=100)
+    def of_module():
+        assert mine() >= 100
+        yield
+        assert mine() >= 100
+
+    @pytest.fixture(scope="class", params=[1, 2])
+    @gpu_demand(pinned=200)
+    def of_parameter(request):
+        return request.param
+
+    @pytest.fixture
+    @gpu_demand(pinned=10)
+    def of_function():
+        return mine()
+
+    @pytest.fixture(name="alias")
+    @gpu_demand(pinned=20)
+    def of_another_name():
+        return mine()
+
+    def test_foreseen(of_module, of_function):
+        assert mine() == of_function == 110
+
+    def test_wide_part_is_not_claimed_again(of_module, of_function):
+        assert mine() == 110
+
+    @pytest.mark.gpu(pinned=5)
+    def test_beside_the_mark(of_module, of_function):
+        assert mine() == 115
+
+    def test_alias_is_claimed_when_it_is_set_up(of_module, alias):
+        assert mine() == alias == 120
+
+    def test_asked_for_while_it_runs(of_module, request):
+        assert mine() == 100
+        request.getfixturevalue("of_function")
+        assert mine() == 110
+
+    def test_each_parameter(of_module, of_parameter):
+        assert mine() == 300
+
+    @pytest.fixture(scope="module")
+    @gpu_demand(pinned=1000)
+    def broken():
+        raise OSError("planted")
+
+    def test_of_a_broken_fixture(of_module, broken): pass
+"""
+
+LAST = """
+    from test_it import mine
+
+    def test_everything_is_back():
+        assert mine() == 0
+"""
+
+
+def test_parts_are_claimed_once_and_kept_as_long_as_their_scope(run, folder):
+    way = ("--dist=loadfile",) if "2" in run.way else ()
+    inner = run.watched(*options(folder, *way), test_it=PARTS, test_last=LAST)
+    assert inner.outcomes.pop("test_of_a_broken_fixture") == "setup failed"
+    assert set(inner.outcomes.values()) == {"passed"}, inner.out
+    assert len(inner.outcomes) == 8
+    assert Budget({}, folder).snapshot().holders == ()
+
+
+def test_a_wide_part_that_cannot_be_had_fails_the_tests_that_need_it(run_plain, folder):
+    inner = run_plain.watched(
+        *options(folder),
+        conftest="""
+            import pytest
+            from pytest_gpuguard import gpu_demand
+
+            @pytest.fixture(scope="session", name="huge")
+            @gpu_demand(pinned="200 MiB")
+            def of_session(): pass
+        """,
+        test_it="""
+            import pytest
+
+            def test_foreseen_or_not(huge): pass
+
+            def test_asks(request):
+                with pytest.raises(pytest.fail.Exception, match="GPG303: asked for 200.0 MiB pinned"):
+                    request.getfixturevalue("huge")
+
+            test_asks_again = test_asks
+
+            def test_other(): pass
+        """,
+    )
+    assert inner.outcomes == {
+        "test_foreseen_or_not": "setup failed",
+        "test_asks": "passed",
+        "test_asks_again": "passed",
+        "test_other": "passed",
+    }
+
+
+USES = """
+    import os
+    import numpy as np
+    import pytest
+    from pytest_gpuguard import Budget, gpu_demand
+
+    def mine(name="pinned"):
+        holders = Budget({}, os.environ["BUDGET"]).snapshot().holders
+        return sum(h.amounts.get(name, 0) for h in holders if h.person.pid == os.getpid())
+
+    def test_unmarked_claims_as_it_goes(pinned_array):
+        array = pinned_array((10, 10), np.float32)
+        assert (array.shape, array.dtype) == ((10, 10), np.float32)
+        assert mine() == 400
+        pinned_array(100, "int8")
+        assert (mine(), mine("pinned.regions")) == (500, 2)
+
+    def test_which_is_back_in_the_next():
+        assert mine() == 0
+
+    @pytest.mark.gpu(pinned=1000)
+    def test_inside_of_the_claim(pinned_array):
+        pinned_array(500, np.int8), pinned_array(500, np.int8)
+        assert mine() == 1000
+
+    @pytest.mark.gpu(pinned=1000)
+    def test_beyond_the_claim(pinned_array):
+        pinned_array(600, np.int8)
+        pinned_array(500, np.int8)
+
+    @pytest.mark.gpu(pinned=1000)
+    def test_a_block_inside_of_the_claim(gpu_lease, pinned_array):
+        with gpu_lease(pinned=600):
+            assert mine() == 1000
+            pinned_array(600, np.int8)
+
+    def test_a_block_of_its_own(gpu_lease, pinned_array):
+        with gpu_lease(pinned=600):
+            pinned_array(500, np.int8)
+            assert mine() == 600
+        assert mine() == 600  # as long as the array
+        with gpu_lease(pinned=50):
+            assert mine() == 650
+        assert mine() == 600
+
+    def test_beyond_a_block(gpu_lease, pinned_array):
+        with gpu_lease(pinned=600):
+            pinned_array(601, np.int8)
+
+    @pytest.fixture(scope="module")
+    def wide(module_pinned_array):
+        return module_pinned_array(70, np.int8)
+
+    @pytest.mark.gpu(pinned=7)
+    def test_wide_beside_the_mark(wide):
+        assert mine() == 77
+
+    def test_wide_lasts(wide):
+        assert mine() == 70
+
+    @pytest.fixture(scope="class")
+    @gpu_demand(pinned=30)
+    def wide_inside(session_pinned_array):
+        session_pinned_array(30, np.int8)
+        assert mine() == 30 + 70
+
+    def test_wide_inside_of_its_demand(wide_inside):
+        pass
+
+    def test_a_percentage_is_no_amount(gpu_lease):
+        with pytest.raises(ValueError, match="pinned: '5%' is a percentage"):
+            gpu_lease(pinned="5%")
+"""
+
+
+def test_uses_are_part_of_the_claim_or_claimed_as_they_come(run_plain, folder):
+    inner = run_plain.watched(*options(folder), test_it=USES)
+    assert {name for name, outcome in inner.outcomes.items() if outcome != "passed"} == {
+        "test_beyond_the_claim",
+        "test_beyond_a_block",
+    }, inner.out
+    text, source = inner.text("test_beyond_the_claim"), (inner.folder / "test_it.py").read_text().splitlines()
+    function = source.index("def test_beyond_the_claim(pinned_array):")
+    said = (
+        f"GPG308: test_it.py:{function + 3} allocates 500 B pinned: with 600 B in use that is more than "
+        "the 1000 B claimed"
+    )
+    assert said in text
+    assert f"claimed by the mark at test_it.py:{function}" in text
+    assert "claimed by gpu_lease at test_it.py:" in inner.text("test_beyond_a_block")
+    assert Budget({}, folder).snapshot().holders == ()
+
+
+CLOSING = """
+    from pathlib import Path
+    import pytest
+
+    class Thing:
+        def __init__(self, name): self.name = name
+        def close(self):
+            with Path("closed").open("a") as file:
+                file.write(self.name + " ")
+            if self.name == "faulty":
+                raise OSError("planted")
+
+    class Managed:
+        def __enter__(self): return self
+        def __exit__(self, *error): Thing("managed").close()
+
+    def test_fails(gpu_closing):
+        thing = Thing("first")
+        assert gpu_closing(thing) is thing
+        gpu_closing(Thing("faulty"))
+        gpu_closing(Managed())
+        gpu_closing(Thing("last"))
+        assert 1 == 2
+
+    def test_of_module(module_gpu_closing):
+        module_gpu_closing(Thing("of-module"))
+
+    def test_of_session(session_gpu_closing):
+        session_gpu_closing(Thing("of-session"))
+
+    def test_cannot_be_closed(gpu_closing):
+        with pytest.raises(TypeError, match="int has no close"):
+            gpu_closing(3)
+"""
+
+
+@pytest.mark.parametrize("active", [["--gpuguard"], []], ids=["active", "inactive"])
+def test_whatever_happens_things_are_closed_last_one_first(run_plain, active):
+    inner = run_plain(*active, test_it=CLOSING)
+    assert (inner.folder / "closed").read_text().split() == [
+        "last",
+        "managed",
+        "faulty",
+        "first",
+        "of-module",
+        "of-session",
+    ]
+    assert inner.outcomes["test_fails"] == "failed, teardown failed"
+
+
+def test_inactive_marks_and_fixtures_work_without_any_lease(run, folder):
+    inner = run(
+        f"--gpuguard-budget-dir={folder}",
+        "--strict-markers",
+        test_it="""
+            import pytest
+            from pytest_gpuguard import gpu_demand
+
+            @pytest.fixture
+            @gpu_demand(pinned="9 TiB")
+            def huge(): return 1
+
+            @pytest.mark.gpu(pinned="9 TiB")
+            @pytest.mark.gpuguard(memory="9 TiB")
+            def test_it(huge, gpu_lease, pinned_array):
+                with gpu_lease(pinned="9 TiB"):
+                    assert pinned_array(3).shape == (3,)
+        """,
+    )
+    assert inner.outcomes == {"test_it": "passed"}
+    assert list(folder.iterdir()) == []
+    assert "gpuguard:" not in inner.out
+
+
+def test_without_numba_or_a_device_a_test_is_skipped_with_the_evidence(run_plain):
+    run_plain.setenv("NUMBA_ENABLE_CUDASIM", "0")
+    inner = run_plain(
+        test_it="""
+            import sys
+
+            def test_no_device(pinned_array):
+                pinned_array(3)
+
+            def test_no_numba(pinned_array, monkeypatch):
+                monkeypatch.setitem(sys.modules, "numba", None)
+                pinned_array(3)
+        """
+    )
+    assert inner.outcomes == {"test_no_device": "skipped", "test_no_numba": "skipped"}
+    assert "numba finds no device, and its simulator is off" in inner.text("test_no_device")
+    assert re.search(r"comes from numba, which cannot be imported", inner.text("test_no_numba"))
