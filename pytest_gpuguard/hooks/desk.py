@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.budget import Budget, BudgetDeadlock, BudgetTimeout, BudgetTooLarge
+from pytest_gpuguard.budget.messages import too_large
 from pytest_gpuguard.budget.wording import amounts_text
 from pytest_gpuguard.devices.discovery import free_bytes
 from pytest_gpuguard.devices.trim import trim
@@ -88,15 +89,11 @@ class Desk:
             When it cannot be had.
         """
         wants = self._beside_what_is_held(wants)
-        contexts = self._missing_contexts(wants)
-        whole = {name: amount + contexts.get(name, 0) for name, amount in wants.items()}
-        try:
-            lease = self._acquire(whole, what)
-        except BudgetTooLarge as error:
-            if contexts:
-                share = format_bytes(self._settings.context)
-                error.add_note(f"  {share} of it for the CUDA context of this worker (gpuguard_context)")
-            raise
+        self._refuse_beside_contexts(wants)
+        contexts = {
+            name: size for name, size in self._contexts_for(wants).items() if name not in self._contexts
+        }
+        lease = self._acquire({name: amount + contexts.get(name, 0) for name, amount in wants.items()}, what)
         for device, amount in contexts.items():
             self._contexts[device] = lease.split({device: amount}, f"{self._who} its CUDA context")
         self._held[lease] = time.monotonic()
@@ -106,7 +103,7 @@ class Desk:
 
     def beyond(self, wants: Mapping[str, int]) -> set[str]:
         """Return the resources of which ``wants`` are more than this host has in all."""
-        contexts = self._missing_contexts(wants)
+        contexts = self._contexts_for(wants)
         return {
             name
             for name, amount in wants.items()
@@ -180,11 +177,20 @@ class Desk:
                 left[slots] -= sum(lease.amounts.get(slots, 0) for lease in self._held)
         return {name: amount for name, amount in left.items() if amount > 0}
 
-    def _missing_contexts(self, wants: Mapping[str, int]) -> dict[str, int]:
-        if not self.host.real:
-            return {}
-        used = {device for device in self.host.devices if device in wants and device not in self._contexts}
+    def _contexts_for(self, wants: Mapping[str, int]) -> dict[str, int]:
+        """Return what the contexts take that whoever wants this much of devices has there."""
+        used = [device for device in self.host.devices if self.host.real and device in wants]
         return dict.fromkeys(used, self._settings.context) if self._settings.context else {}
+
+    def _refuse_beside_contexts(self, wants: Mapping[str, int]) -> None:
+        for device, size in self._contexts_for(wants).items():
+            amount, limit = wants[device] + size, self.host.limits[device]
+            if amount > limit:
+                text = too_large(device, amount, limit, limit, ())
+                context = (
+                    f"  {format_bytes(size)} of it for the CUDA context of this worker (gpuguard_context)"
+                )
+                raise BudgetTooLarge(f"{text}\n{context}")
 
     def _acquire(self, wants: Mapping[str, int], what: str) -> Lease:
         budget, label = self._opened(), f"{self._who} {what}"

@@ -158,7 +158,7 @@ class Leasing:
     def _outcome(self, error: Exception, amounts: Mapping[str, int]) -> BaseException:
         from pytest_gpuguard.budget import BudgetTooLarge
 
-        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        text = str(error)
         if isinstance(error, OSError):
             text = f"the budget in {self.desk.directory} cannot be used: {text}"
         if isinstance(error, BudgetTooLarge) and self._skips(amounts):
