@@ -75,8 +75,10 @@ class Desk:
         """What people should know of the budget, each once."""
         return self._notes + (self._host.notes if self._host else [])
 
-    def ask(self, wants: Mapping[str, int], what: str) -> Lease:
+    def ask(self, wants: Mapping[str, int], what: str) -> Lease | None:
         """Return a lease, waiting for it as long as somebody ahead gets further.
+
+        None when there is nothing to claim: places on devices that this process has already.
 
         Parameters
         ----------
@@ -89,6 +91,8 @@ class Desk:
             When it cannot be had.
         """
         wants = self._beside_what_is_held(wants)
+        if not wants:
+            return None
         self._refuse_beside_contexts(wants)
         contexts = {
             name: size for name, size in self._contexts_for(wants).items() if name not in self._contexts
@@ -119,8 +123,10 @@ class Desk:
         self._held[part] = self._held[lease]
         return part
 
-    def give(self, lease: Lease) -> None:
+    def give(self, lease: Lease | None) -> None:
         """Give a lease back, and before that what libraries keep of it."""
+        if lease is None:
+            return
         self._held.pop(lease, None)
         try:
             self._trim()

@@ -62,7 +62,7 @@ def gpu_lease(request: pytest.FixtureRequest) -> Callable[..., contextlib.Abstra
         demand, leasing = closest([read(arguments)]), _leasing(request)
         if leasing is None:
             return contextlib.nullcontext()
-        return leasing.block(leasing.desk.host.amounts(demand), _calling_line(request))
+        return leasing.uses.block(leasing.desk.host.amounts(demand), _calling_line(request))
 
     return lease
 
@@ -83,7 +83,7 @@ def _pinned_arrays(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any
             cuda, nbytes = _numba(), _nbytes(shape, dtype)
             if leasing is not None:
                 uses = {"pinned": nbytes, "pinned.regions": 1}
-                stack.callback(leasing.use(uses, _calling_line(request), wide=wide))
+                stack.callback(leasing.uses.take(uses, _calling_line(request), wide=wide))
             try:
                 arrays.append(cuda.pinned_array(shape, dtype))
             except cuda.CudaSupportError as error:

@@ -144,7 +144,7 @@ class Gather:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
-            self._add({"leaks": self._guard.judge_late()})
+            self._add({"leaks": self._guard.judge_late(), "notes": self._guard.notes()})
         if self._wide_leaks and self._settings.leaks == "error" and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))

@@ -273,7 +273,7 @@ class Guard:
             "stalls": [self._stall(stall) for stall in self.stalls.take()],
         }
         if self.leasing is not None:
-            payload |= {"waits": self.leasing.take_waits(), "notes": self.leasing.desk.notes}
+            payload |= {"waits": self.leasing.take_waits(), "notes": self.notes()}
         self._attach(report, payload)
         # One error however often a test is run: it comes with the last run, which is the one that counts.
         if not self.scene.rerun:
@@ -341,8 +341,12 @@ class Guard:
         result = yield
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output[ATTRIBUTE] = {"leaks": self.judge_late()}
+            output[ATTRIBUTE] = {"leaks": self.judge_late(), "notes": self.notes()}
         return result
+
+    def notes(self) -> list[str]:
+        """Return what people should know of the budget."""
+        return self.leasing.desk.notes if self.leasing is not None else []
 
     def judge_late(self) -> list[dict[str, Any]]:
         """Return the leaks that are found after the last test; who sums up in this process asks for them."""

@@ -7,7 +7,6 @@ fixture's finaliser.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,10 @@ import pytest
 
 from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.markers import demand_of, is_skipped, marked_at, names_in_force, site_of
+from pytest_gpuguard.hooks.uses import Uses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Generator, Mapping
 
     from pytest_gpuguard.budget import Lease
     from pytest_gpuguard.budget.account import Account
@@ -66,10 +66,11 @@ class Leasing:
         self._refusal: tuple[Exception, Mapping[str, int]] | None = None
         # Parts that were foreseen for the running test and not taken by their fixtures so far.
         self._foreseen: list[Declared] = []
-        self._wide: dict[pytest.FixtureDef[Any], tuple[Declared, Lease]] = {}
-        self._test_account: Account | None = None
-        self._accounts: list[tuple[Account, bool]] = []
-        self._late: list[Callable[[], None]] = []
+        self._wide: dict[pytest.FixtureDef[Any], tuple[Declared, Lease | None]] = {}
+        self._account: Account | None = None
+        self._late: list[Lease | None] = []
+        #: What is used of all that is claimed.
+        self.uses = Uses(self.claim_more, desk.give)
 
     # Before anything runs.
 
@@ -118,8 +119,8 @@ class Leasing:
         except _REFUSALS as error:
             self._refusal, self._foreseen = (error, amounts), []
             return
-        self._test_account = Account(amounts, partial(self._claimed_at, item))
-        self._accounts = [(self._test_account, False)]
+        self._account = Account(amounts, partial(self._claimed_at, item))
+        self.uses.open(self._account)
 
     def _claimed_at(self, item: pytest.Item) -> str:
         marked = [f"the mark at {marked_at(item, self._names)}"] if item.stash.get(_DEMAND, None) else []
@@ -132,15 +133,14 @@ class Leasing:
 
     def free(self) -> None:
         """Give back what the running test held; what wide fixtures hold stays."""
-        late, lease = self._late, self._lease
-        self._item = self._lease = self._refusal = self._test_account = None
-        self._foreseen, self._accounts, self._late = [], [], []
-        for end in late:
-            end()
-        if lease is not None:
+        leases = [*self._late, self._lease]
+        self._item = self._lease = self._refusal = self._account = None
+        self._foreseen, self._late = [], []
+        self.uses.end()
+        for lease in leases:
             self.desk.give(lease)
 
-    def _ask(self, amounts: Mapping[str, int], what: str) -> Lease:
+    def _ask(self, amounts: Mapping[str, int], what: str) -> Lease | None:
         before = len(self.desk.waits)
         try:
             return self.desk.ask(amounts, what)
@@ -191,7 +191,7 @@ class Leasing:
             # Kept as pytest keeps the error of a fixture; without it the fixture could not be finished.
             fixturedef.cached_result = (None, fixturedef.cache_key(request), (refusal, refusal.__traceback__))
             raise
-        with self._accounted(account):
+        with self.uses.during(account):
             return (yield)
 
     def _take_part(self, fixturedef: pytest.FixtureDef[Any], declared: Declared, node: str) -> Account | None:
@@ -211,106 +211,29 @@ class Leasing:
         if fixturedef.scope != "function":
             self._wide[fixturedef] = declared, lease
             return account
-        self._late.append(partial(self.desk.give, lease))
-        self._accounts.append((account, False))
+        self._late.append(lease)
+        self.uses.open(account)
         return None
 
     def _hand_over(self, declared: Declared, amounts: Mapping[str, int], node: str) -> Lease:
         assert self._lease is not None
-        assert self._test_account is not None
+        assert self._account is not None
         self._foreseen.remove(declared)
         lease = self.desk.part(self._lease, amounts, _part(declared, node))
-        self._test_account.amounts.subtract(lease.amounts)
+        self._account.amounts.subtract(lease.amounts)
         return lease
-
-    @contextmanager
-    def _accounted(self, account: Account | None) -> Iterator[None]:
-        """Count what is used while a wide fixture is set up."""
-        if account is None:
-            yield
-            return
-        self._accounts.append((account, True))
-        try:
-            yield
-        finally:
-            self._accounts.remove((account, True))
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         _, lease = self._wide.pop(fixturedef, (None, None))
-        if lease is not None:
-            self.desk.give(lease)
+        self.desk.give(lease)
 
-    def claim_more(self, amounts: Mapping[str, int], what: str) -> Lease:
+    def claim_more(self, amounts: Mapping[str, int], what: str) -> Lease | None:
         """Claim beside what is held; a refusal fails or skips the running test."""
         try:
             return self._ask(amounts, what)
         except _REFUSALS as error:
             refusal = error
         raise self._outcome(refusal, amounts)
-
-    # Uses inside of claims.
-
-    def use(self, uses: Mapping[str, int], line: str, *, wide: bool = False) -> Callable[[], None]:
-        """Use some of what is claimed, or claim it; return how to end that.
-
-        Parameters
-        ----------
-        uses
-            Amounts by resource. Each is taken from the innermost claim that has some of that resource.
-        line
-            Where that happens.
-        wide
-            Whether it lasts longer than the running test, whose claim it then cannot be part of.
-
-        Raises
-        ------
-        GuardError
-            GPG308, when more of a resource is used than was claimed of it.
-        """
-        __tracebackhide__ = True
-        taken: list[tuple[Account, dict[str, int]]] = []
-        rest: dict[str, int] = {}
-        for name, amount in uses.items():
-            account = next(
-                (
-                    entry
-                    for entry, is_wide in reversed(self._accounts)
-                    if entry.covers(name) and is_wide >= wide
-                ),
-                None,
-            )
-            # One buffer is claimed where nothing is said of buffers: more of them are no error.
-            if account is None or (name == "pinned.regions" and account.left(name) < amount):
-                rest[name] = amount
-            else:
-                account.take({name: amount}, line)
-                taken.append((account, {name: amount}))
-        lease = self.claim_more(rest, line) if rest else None
-
-        def end() -> None:
-            for account, amounts in taken:
-                account.give(amounts)
-            if lease is not None:
-                self.desk.give(lease)
-
-        return end
-
-    @contextmanager
-    def block(self, amounts: Mapping[str, int], line: str) -> Iterator[None]:
-        """Hold ``amounts`` for a block of a test; what is used in it is part of them."""
-        from pytest_gpuguard.budget.account import Account
-
-        end = self.use(amounts, line)
-        account = Account(amounts, lambda: f"gpu_lease at {line}")
-        self._accounts.append((account, False))
-        try:
-            yield
-        finally:
-            self._accounts.remove((account, False))
-            if any(account.used.values()):
-                self._late.append(end)  # an array of a fixture lives on: to the end of the test
-            else:
-                end()
 
     # The run.
 

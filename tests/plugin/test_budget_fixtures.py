@@ -178,6 +178,21 @@ USES = """
             assert mine() == 650
         assert mine() == 600
 
+    def test_blocks_side_by_side(gpu_lease):
+        with gpu_lease(pinned=600), gpu_lease(pinned=700):
+            assert mine() == 1300
+        assert mine() == 0
+
+    @pytest.mark.gpu(pinned=1000)
+    def test_blocks_inside_of_the_claim(gpu_lease):
+        with gpu_lease(pinned=600), gpu_lease(pinned=400):
+            assert mine() == 1000
+        with gpu_lease(pinned=600), pytest.raises(Exception, match="GPG308"):
+            with gpu_lease(pinned=401):
+                pass
+        with gpu_lease(pinned=1000):
+            assert mine() == 1000
+
     def test_beyond_a_block(gpu_lease, pinned_array):
         with gpu_lease(pinned=600):
             pinned_array(601, np.int8)
