@@ -121,10 +121,11 @@ class Gather:
         start, stop = (
             (moment or time.time()) - self._began.timestamp() for moment in (report.start, report.stop)
         )
-        span = self._gathered.add_phase(report.nodeid, worker, start, stop, report.outcome)
         payload = getattr(report, ATTRIBUTE, None)
+        facts = (payload or {}).get("facts")
+        span = self._gathered.add_phase(report.nodeid, worker, start, stop, report.outcome, facts)
         if payload is not None:
-            self._gathered.workers[worker] = Worker(**payload["process"])
+            self._gathered.add_process(payload["process"])
             self._gathered.add_counts(worker, payload["counts"])
             span.leak_ids += [leak.id for leak in self._add(payload)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def activate(config: pytest.Config) -> None:
         settings = _as_the_controller_says(settings, given.get("gpuguard_budget", {}))
         _guard(config, settings, folder, given["workerid"], given.get("gpuguard_run", ""), started)
         return
-    run = time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:6]
+    run = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid.uuid4().hex[:6]}"
     folder = RunFolder.create(config, run)
     guard = None
     # xdist's controller runs no test: nothing is patched there.

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pytest
 
 __all__ = ["RunFolder"]
@@ -41,11 +43,20 @@ def _runs(config: pytest.Config) -> Path:
     return runs
 
 
-def _forget(old: Path) -> None:
-    alive = FileLock(old / _ALIVE)
-    # Refused where it lives, gone where another run is forgetting it too.
-    with contextlib.suppress(Timeout, OSError), alive.acquire(blocking=False):
-        shutil.rmtree(old, ignore_errors=True)
+def _forget_all_but_the_last(others: Iterable[Path]) -> None:
+    """Remove the oldest folders of runs that are over, so that with the new run's own there are five left.
+
+    Living runs do not count: one that takes hours must neither lose its folder to five short ones, nor
+    take the place of one of them.
+    """
+    over = 0
+    # Names begin with the time to the microsecond: by name is by age.
+    for folder in sorted((path for path in others if not path.name.startswith(".")), reverse=True):
+        # Refused where it lives, gone where another run is forgetting it too.
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / _ALIVE).acquire(blocking=False):
+            over += 1
+            if over >= _KEPT:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class RunFolder:
@@ -73,9 +84,7 @@ class RunFolder:
         alive.acquire()
         config.add_cleanup(alive.release)
         unborn.rename(folder)
-        # Names begin with the time. A run that takes hours must not lose its folder to five short ones.
-        for old in sorted(path for path in runs.iterdir() if not path.name.startswith("."))[:-_KEPT]:
-            _forget(old)
+        _forget_all_but_the_last(path for path in runs.iterdir() if path != folder)
         return cls(folder)
 
     @classmethod

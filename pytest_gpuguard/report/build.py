@@ -2,81 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from pytest_gpuguard import __version__
 from pytest_gpuguard.report.fingerprint import fingerprint, suspect_of
+from pytest_gpuguard.report.gathered import Gathered, Payload, leaks_of
 from pytest_gpuguard.report.model import (
     SCHEMA_VERSION,
-    Death,
     Leak,
     LeakGroup,
-    Probe,
     Run,
     RunReport,
     Setting,
-    Stall,
-    TestSpan,
     Totals,
     Verdict,
-    Wait,
-    Worker,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Gathered", "build", "group"]
+    from pytest_gpuguard.report.model import TestSpan
 
-#: What a test's process sends: lists of plain values by name, such as ``leaks`` and ``waits``.
-Payload = dict[str, Any]
-
-
-class Gathered:
-    """Collects payloads and test outcomes while the run goes on; the controller's memory."""
-
-    def __init__(self) -> None:
-        self.leaks: list[Leak] = []
-        self.deaths: list[Death] = []
-        self.stalls: list[Stall] = []
-        self.waits: list[Wait] = []
-        self.notes: dict[str, None] = {}
-        self.workers: dict[str, Worker] = {}
-        self.tests: dict[tuple[str, str], TestSpan] = {}
-        self.counts: dict[str, Mapping[str, Mapping[str, int]]] = {}
-
-    def add(self, payload: Payload) -> list[Leak]:
-        """Take one payload; return its leaks."""
-        leaks = msgspec.convert(payload.get("leaks", []), list[Leak])
-        self.leaks += leaks
-        self.deaths += msgspec.convert(payload.get("deaths", []), list[Death])
-        self.stalls += msgspec.convert(payload.get("stalls", []), list[Stall])
-        self.waits += msgspec.convert(payload.get("waits", []), list[Wait])
-        self.notes |= dict.fromkeys(payload.get("notes", []))
-        return leaks
-
-    def add_counts(self, worker: str, counts: Mapping[str, Mapping[str, int]]) -> None:
-        """Take the running totals of one process by kind; later totals replace earlier ones."""
-        self.counts[worker] = counts
-
-    def add_phase(self, nodeid: str, worker: str, start: float, stop: float, outcome: str) -> TestSpan:
-        """Take the end of one phase of a test; the worst outcome of its phases counts."""
-        span = self.tests.setdefault((nodeid, worker), TestSpan(nodeid, worker, start, stop, outcome))
-        span.stop = stop
-        if span.outcome == "passed" or outcome == "failed":
-            span.outcome = outcome
-        return span
-
-    def probes(self) -> list[Probe]:
-        """Return what was watched over all processes, by kind."""
-        totals: dict[str, Counter[str]] = defaultdict(Counter)
-        for counts in self.counts.values():
-            for kind, numbers in counts.items():
-                totals[kind].update(numbers)
-        return [Probe(kind, numbers["seen"], numbers["known"]) for kind, numbers in totals.items()]
+__all__ = ["Gathered", "build", "group", "group_payload"]
 
 
 def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
@@ -106,6 +54,7 @@ def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
 
 
 def _verdict(gathered: Gathered, groups: Sequence[LeakGroup]) -> Verdict:
+    waits = gathered.waits
     return Verdict(
         leaks=len(groups),
         tests_leaked=len({leak.origin.nodeid for leak in gathered.leaks}),
@@ -113,7 +62,22 @@ def _verdict(gathered: Gathered, groups: Sequence[LeakGroup]) -> Verdict:
         waits_broken=sum(death.interrupted for death in gathered.deaths),
         stalls=len(gathered.stalls),
         tests_ended=len({stall.nodeid for stall in gathered.stalls if stall.ended}),
+        leaks_known=sum(entry.status == "known" for entry in groups),
+        leaks_worse=sum(entry.status == "worse" for entry in groups),
+        faults=len(gathered.faults),
+        waits=len(waits),
+        waited_s=round(sum(wait.ended - wait.began for wait in waits), 3),
+        timeouts=sum(wait.end == "timeout" for wait in waits),
+        deadlocks=sum(wait.end == "deadlock" for wait in waits),
     )
+
+
+def _with_waits(gathered: Gathered) -> list[TestSpan]:
+    for wait in gathered.waits:
+        span = gathered.tests.get((wait.nodeid, wait.worker))
+        if span is not None:
+            span.waited_s = round(span.waited_s + wait.ended - wait.began, 3)
+    return list(gathered.tests.values())
 
 
 def build(gathered: Gathered, run: Run, settings: Mapping[str, Setting]) -> RunReport:
@@ -131,12 +95,16 @@ def build(gathered: Gathered, run: Run, settings: Mapping[str, Setting]) -> RunR
         groups=groups,
         deaths=gathered.deaths,
         stalls=gathered.stalls,
-        tests=list(gathered.tests.values()),
+        tests=_with_waits(gathered),
         waits=gathered.waits,
         notes=list(gathered.notes),
+        devices=sorted(gathered.devices.values(), key=lambda device: (device.index, device.uuid)),
+        limits=gathered.limits,
+        levels=gathered.levels(),
+        faults=gathered.faults,
     )
 
 
 def group_payload(leaks: Sequence[Payload]) -> list[LeakGroup]:
     """Return the groups of leaks as a test's process has them: plain values."""
-    return group(msgspec.convert(list(leaks), list[Leak]))
+    return group(leaks_of(leaks))

@@ -1,25 +1,39 @@
 """The record of a run, version 1: everything else is a view of it.
 
-Times are seconds since the run's start, paths are relative to the root directory. A field is never given
-a new meaning without a new ``schema_version``.
+Times are seconds since the run's start, paths are relative to the root directory, amounts are bytes or plain
+numbers by resource (``pinned``, ``gpu.<uuid>``). A field is never given a new meaning without a new
+``schema_version``; what is added has a default, so that older records can be read.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from pytest_gpuguard.report.leaks import Accepted, FixtureRef, Gone, Leak, LeakGroup, Origin, Totals
+from pytest_gpuguard.report.subjects import Frame, ThreadSubject
+
 __all__ = [
+    "CI",
     "SCHEMA_VERSION",
+    "Accepted",
+    "Blocker",
     "Death",
+    "Device",
+    "Edge",
+    "Fault",
     "FixtureRef",
     "Frame",
+    "Gone",
     "Leak",
     "LeakGroup",
+    "Levels",
     "Origin",
     "Probe",
+    "ProcessState",
     "Run",
     "RunReport",
     "Setting",
+    "Stack",
     "Stall",
     "TestSpan",
     "ThreadSubject",
@@ -30,93 +44,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-
-
-class Frame(msgspec.Struct, frozen=True):
-    """One line of a stack; ``role`` is test, fixture, app, library or harness."""
-
-    file: str
-    line: int
-    function: str
-    role: str
-
-
-class FixtureRef(msgspec.Struct, frozen=True):
-    """The fixture in force; ``made`` and ``closing`` name the class of its value and how that is closed."""
-
-    name: str
-    scope: str
-    node: str
-    file: str
-    line: int
-    yields: bool
-    made: str | None
-    closing: str | None
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """Where a thing was made; ``certainty`` is exact, inherited or inferred."""
-
-    nodeid: str
-    phase: str
-    fixture: FixtureRef | None
-    certainty: str
-
-
-class ThreadSubject(msgspec.Struct, frozen=True, tag_field="kind", tag="thread"):
-    """A thread; ``now`` is its stack when it was judged."""
-
-    name: str
-    daemon: bool
-    target: str
-    now: list[Frame]
-
-
-class Leak(msgspec.Struct, frozen=True):
-    """One thing that outlived its scope; ``keeper`` is the class that could close it, by ``closing``."""
-
-    id: str
-    kind: str
-    code: str
-    title: str
-    what: str
-    nbytes: int
-    worker: str
-    pid: int
-    origin: Origin
-    judged_at: str
-    judged_node: str
-    created_at: float
-    found_at: float
-    settled_for_s: float
-    verified: bool
-    keeper: str | None
-    closing: str | None
-    created: list[Frame]
-    subject: ThreadSubject
-    reaped: str | None = None
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """How much one defect left behind."""
-
-    occurrences: int
-    tests: int
-    nbytes: int
-    reaped: int
-
-
-class LeakGroup(msgspec.Struct, frozen=True):
-    """All leaks of one defect, by fingerprint."""
-
-    fingerprint: str
-    kind: str
-    code: str
-    status: str
-    title: str
-    suspect: Frame | None
-    totals: Totals
-    leaks: list[Leak]
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -132,8 +59,45 @@ class Death(msgspec.Struct, frozen=True):
     origin: Origin | None = None
 
 
+class Stack(msgspec.Struct, frozen=True):
+    """The stack of one thread, outermost frame first."""
+
+    thread: str
+    frames: list[Frame]
+
+
+class ProcessState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one process of the run did when it was asked.
+
+    ``place`` is where its main thread is, ``left`` what earlier tests left alive in it, ``leases`` what it
+    holds and waits for, in words.
+    """
+
+    worker: str
+    pid: int
+    nodeid: str = ""
+    phase: str = ""
+    idle_s: float = 0.0
+    place: str = ""
+    left: list[str] = []
+    leases: list[str] = []
+    stacks: list[Stack] = []
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """``waiter`` waits for what ``holder`` has, or for its turn behind it; both are workers or labels."""
+
+    waiter: str
+    holder: str
+    resource: str
+    amount: int = 0
+
+
 class Stall(msgspec.Struct, frozen=True):
-    """A test without progress; ``stacks`` names the file with the stacks of its process."""
+    """A test without progress; ``stacks`` names the file with the stacks of its process.
+
+    ``how`` says how it was ended: interrupted, or the worker was ended.
+    """
 
     nodeid: str
     phase: str
@@ -141,12 +105,30 @@ class Stall(msgspec.Struct, frozen=True):
     idle_s: float
     ended: bool
     stacks: str
+    at: float | None = None
+    how: str = ""
+    states: list[ProcessState] = []
+    edges: list[Edge] = []
+
+
+class Blocker(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who stood in the way of a claim: ``role`` is holder or ahead, ``who`` its label, ``for_s`` how long."""
+
+    who: str
+    role: str = "holder"
+    worker: str = ""
+    pid: int = 0
+    holds: dict[str, int] = {}
+    wants: dict[str, int] = {}
+    for_s: float | None = None
+    state: str = ""
 
 
 class Wait(msgspec.Struct, frozen=True, rename={"began": "from", "ended": "to"}):
     """A wait for a lease: who needed what, from when to when (in the record ``from`` and ``to``).
 
-    ``end`` is granted, timeout, deadlock or interrupted; ``blocked_by`` are those who held it or came before.
+    ``end`` is granted, timeout, deadlock or interrupted; ``blocked_by`` are the labels of those who held it
+    or came before; ``blockers`` and ``edges`` say more where the wait ended badly.
     """
 
     nodeid: str
@@ -156,10 +138,42 @@ class Wait(msgspec.Struct, frozen=True, rename={"began": "from", "ended": "to"})
     ended: float
     end: str
     blocked_by: list[str]
+    blockers: list[Blocker] = []
+    edges: list[Edge] = []
 
 
-class TestSpan(msgspec.Struct):
-    """One test; ``start`` and ``stop`` cover all phases."""
+class Levels(msgspec.Struct, frozen=True):
+    """How much of a resource a worker held: ``amount[i]`` from ``at[i]`` on."""
+
+    worker: str
+    resource: str
+    at: list[float]
+    amount: list[int]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The first fault of a process: ``kind`` is crash, sticky (the CUDA context is unusable) or oom.
+
+    ``followers`` are the later failures of that process which follow from it, ``state`` the file with what
+    the machine looked like, ``what`` what was done about it.
+    """
+
+    kind: str
+    code: str
+    worker: str
+    nodeid: str
+    error: str
+    at: float
+    followers: list[str] = []
+    what: str = ""
+    state: str = ""
+
+
+class TestSpan(msgspec.Struct, omit_defaults=True):
+    """One test; ``start`` and ``stop`` cover all phases, ``waited_s`` the wait for its lease before.
+
+    ``reserved`` is what it had claimed, ``peak`` the most that it used of that.
+    """
 
     __test__ = False
 
@@ -169,18 +183,39 @@ class TestSpan(msgspec.Struct):
     stop: float
     outcome: str
     leak_ids: list[str] = []
+    waited_s: float = 0.0
+    reserved: dict[str, int] = {}
+    peak: dict[str, int] = {}
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device that the run could use; ``mode`` is gpu, sim or fake."""
+
+    uuid: str
+    name: str
+    index: int
+    mode: str
+    total_bytes: int | None = None
+    driver: str = ""
+    capability: str = ""
+    workers: list[str] = []
 
 
 class Worker(msgspec.Struct):
-    """One process that ran tests; ``end`` is ok or crashed, ``pid`` 0 when it ended before it said anything.
+    """One process that ran tests; ``pid`` is 0 when it ended before it said anything.
 
-    ``unable`` says why no wait could be broken in it, if none could.
+    ``end`` is ok, crashed, killed (by us) or open (nothing is known of its end), ``unable`` says why no wait
+    could be broken in it, ``error`` how it ended, ``stacks`` names the file with its stacks.
     """
 
     id: str
     pid: int
     end: str = "ok"
     unable: str | None = None
+    started: float | None = None
+    finished: float | None = None
+    error: str = ""
+    stacks: str = ""
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -191,15 +226,19 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What was watched and how much of it was seen: no leak must never mean that nothing was watching."""
+    """What was watched and how much of it was seen: no leak must never mean that nothing was watching.
+
+    ``unable`` says why a kind was not watched.
+    """
 
     kind: str
     seen: int
     known: int
+    unable: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """The figures of the first line."""
+    """The figures of the first line; ``leaks`` counts all groups, known ones too."""
 
     leaks: int
     tests_leaked: int
@@ -207,10 +246,30 @@ class Verdict(msgspec.Struct, frozen=True):
     waits_broken: int
     stalls: int
     tests_ended: int
+    leaks_known: int = 0
+    leaks_worse: int = 0
+    faults: int = 0
+    waits: int = 0
+    waited_s: float = 0.0
+    timeouts: int = 0
+    deadlocks: int = 0
+
+
+class CI(msgspec.Struct, frozen=True):
+    """Where the run took place, as far as the CI's environment says."""
+
+    provider: str
+    url: str = ""
+    sha: str = ""
+    ref: str = ""
 
 
 class Run(msgspec.Struct, frozen=True):
-    """The run itself; ``started`` is UTC in ISO 8601, ``duration_s`` in seconds."""
+    """The run itself; ``started`` is UTC in ISO 8601, ``duration_s`` in seconds.
+
+    ``end`` is finished, interrupted, cut off (the process that sums up was killed) or running, and then
+    ``exit_status`` means nothing; ``versions`` are those of packages that matter.
+    """
 
     id: str
     started: str
@@ -219,10 +278,16 @@ class Run(msgspec.Struct, frozen=True):
     python: str
     platform: str
     exit_status: int
+    end: str = "finished"
+    versions: dict[str, str] = {}
+    ci: CI | None = None
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """Everything that is known of a run; ``notes`` is what people should know of the budget."""
+    """Everything that is known of a run; ``notes`` is what people should know of it.
+
+    ``limits`` is the budget in force, ``unfinished`` the tests that had begun when the run was cut off.
+    """
 
     schema_version: int
     tool: str
@@ -238,3 +303,9 @@ class RunReport(msgspec.Struct, frozen=True):
     tests: list[TestSpan]
     waits: list[Wait] = []
     notes: list[str] = []
+    devices: list[Device] = []
+    limits: dict[str, int] = {}
+    levels: list[Levels] = []
+    faults: list[Fault] = []
+    gone: list[Gone] = []
+    unfinished: list[TestSpan] = []

@@ -1,0 +1,134 @@
+"""What the tests' processes send, collected while the run goes on: the memory of whoever sums up.
+
+A payload is a dictionary of plain values by the names of the record: ``leaks``, ``deaths``, ``stalls``,
+``waits``, ``faults``, ``devices``, ``notes``; ``limits`` and ``levels`` of the budget; ``facts`` of the test
+that it came with. What is missing is taken for empty.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pytest_gpuguard.report.model import (
+    Death,
+    Device,
+    Fault,
+    Leak,
+    Levels,
+    Probe,
+    Stall,
+    TestSpan,
+    Wait,
+    Worker,
+)
+from pytest_gpuguard.report.subjects import known_subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Gathered", "Payload", "leaks_of"]
+
+#: What a test's process sends: lists of plain values by name, such as ``leaks`` and ``waits``.
+Payload = dict[str, Any]
+
+
+def leaks_of(entries: Iterable[Payload]) -> list[Leak]:
+    """Return the leaks of a payload; kinds that are not known here are kept by their fields."""
+    return msgspec.convert(
+        [entry | {"subject": known_subject(entry["subject"])} for entry in entries], list[Leak]
+    )
+
+
+class Gathered:
+    """Everything that was sent so far."""
+
+    def __init__(self) -> None:
+        self.leaks: list[Leak] = []
+        self.deaths: list[Death] = []
+        self.stalls: list[Stall] = []
+        self.waits: list[Wait] = []
+        self.faults: list[Fault] = []
+        self.devices: dict[str, Device] = {}
+        self.limits: dict[str, int] = {}
+        self.notes: dict[str, None] = {}
+        self.workers: dict[str, Worker] = {}
+        self.tests: dict[tuple[str, str], TestSpan] = {}
+        self.counts: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self._levels: dict[tuple[str, str], Levels] = {}
+
+    def add(self, payload: Payload) -> list[Leak]:
+        """Take one payload; return its leaks."""
+        leaks = leaks_of(payload.get("leaks", []))
+        self.leaks += leaks
+        self.deaths += msgspec.convert(payload.get("deaths", []), list[Death])
+        self.stalls += msgspec.convert(payload.get("stalls", []), list[Stall])
+        self.waits += msgspec.convert(payload.get("waits", []), list[Wait])
+        self.faults += msgspec.convert(payload.get("faults", []), list[Fault])
+        for device in msgspec.convert(payload.get("devices", []), list[Device]):
+            self.add_device(device)
+        self.limits |= payload.get("limits", {})
+        self.notes |= dict.fromkeys(payload.get("notes", []))
+        for worker, resource, at, amount in payload.get("levels", []):
+            self.add_level(worker, resource, at, amount)
+        return leaks
+
+    def add_device(self, device: Device) -> None:
+        """Take a device; several processes may use the same one."""
+        before = self.devices.get(device.uuid, device)
+        workers = sorted({*before.workers, *device.workers})
+        self.devices[device.uuid] = msgspec.structs.replace(device, workers=workers)
+
+    def add_level(self, worker: str, resource: str, at: float, amount: int) -> None:
+        """Take how much of a resource a worker holds from a moment on."""
+        series = self._levels.setdefault((worker, resource), Levels(worker, resource, [], []))
+        series.at.append(round(at, 4))
+        series.amount.append(amount)
+
+    def add_counts(self, worker: str, counts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the running totals of one process by kind; later totals replace earlier ones."""
+        self.counts[worker] = counts
+
+    def add_process(self, process: Payload) -> Worker:
+        """Take what a process says of itself; its times are known from its tests."""
+        worker = msgspec.convert(process, Worker)
+        before = self.workers.get(worker.id)
+        if before is not None:
+            worker.started = before.started if worker.started is None else worker.started
+            worker.finished = before.finished
+            worker.end, worker.error = before.end, before.error
+        self.workers[worker.id] = worker
+        return worker
+
+    def add_phase(
+        self, nodeid: str, worker: str, start: float, stop: float, outcome: str, facts: Payload | None = None
+    ) -> TestSpan:
+        """Take the end of one phase of a test; the worst outcome of its phases counts."""
+        start, stop = round(start, 4), round(stop, 4)
+        span = self.tests.setdefault((nodeid, worker), TestSpan(nodeid, worker, start, stop, outcome))
+        span.stop = max(span.stop, stop)
+        if span.outcome == "passed" or outcome == "failed":
+            span.outcome = outcome
+        for name, value in (facts or {}).items():
+            setattr(span, name, value)
+        return span
+
+    def levels(self) -> list[Levels]:
+        """Return what was held over time, by resource and worker."""
+        return [self._levels[key] for key in sorted(self._levels, key=lambda key: key[::-1])]
+
+    def probes(self) -> list[Probe]:
+        """Return what was watched over all processes, by kind."""
+        totals: dict[str, Counter[str]] = defaultdict(Counter)
+        unable: dict[str, str] = {}
+        for counts in self.counts.values():
+            for kind, numbers in counts.items():
+                totals[kind].update(seen=numbers["seen"], known=numbers["known"])
+                if numbers.get("unable"):
+                    unable[kind] = numbers["unable"]
+        return [
+            Probe(kind, numbers["seen"], numbers["known"], unable.get(kind))
+            for kind, numbers in totals.items()
+        ]

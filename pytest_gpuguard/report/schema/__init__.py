@@ -1,0 +1,37 @@
+"""The JSON Schema of the record: generated from its structures, kept beside them, shipped in the wheel.
+
+``python -m pytest_gpuguard.report.schema`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PATH", "generate", "shipped"]
+
+PATH = Path(__file__).with_name("run-report-1.json")
+
+
+def generate() -> dict[str, Any]:
+    """Return the schema of :class:`~pytest_gpuguard.report.model.RunReport`."""
+    import msgspec
+
+    from pytest_gpuguard.report.model import RunReport
+
+    schema = msgspec.json.schema(RunReport)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "report.json of pytest-gpuguard, schema version 1",
+    } | schema
+
+
+def shipped() -> str:
+    """Return the schema as it is shipped, as text."""
+    return PATH.read_text(encoding="utf-8")
+
+
+def written() -> str:
+    """Return the generated schema as it is to be shipped."""
+    return json.dumps(generate(), indent=1, sort_keys=True) + "\n"
