@@ -74,6 +74,11 @@ CATALOGUE: dict[str, Code] = {
             "raise the amount of the mark on the line that is named, or free what is no longer needed",
         ),
         Code(
+            "GPG401",
+            "a device is there, and lets this process make no context",
+            "see who uses it with `nvidia-smi`; in EXCLUSIVE_PROCESS mode run one worker for each device",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

@@ -5,22 +5,32 @@ from __future__ import annotations
 import pytest
 
 from pytest_gpuguard.hooks import markers
-from pytest_gpuguard.hooks.fixtures import (
-    gpu_closing,
-    gpu_lease,
-    module_gpu_closing,
-    module_pinned_array,
-    pinned_array,
-    session_gpu_closing,
-    session_pinned_array,
+from pytest_gpuguard.hooks.fixtures.closing import gpu_closing, module_gpu_closing, session_gpu_closing
+from pytest_gpuguard.hooks.fixtures.device import (
+    gpu,
+    gpu_event,
+    gpu_memory_limit,
+    gpu_stream,
+    module_gpu_event,
+    module_gpu_stream,
+    session_gpu_event,
+    session_gpu_stream,
 )
+from pytest_gpuguard.hooks.fixtures.lease import gpu_lease
+from pytest_gpuguard.hooks.fixtures.pinned import module_pinned_array, pinned_array, session_pinned_array
 from pytest_gpuguard.hooks.options import register
 from pytest_gpuguard.hooks.settings import is_active
 
 __all__ = [
+    "gpu",
     "gpu_closing",
+    "gpu_event",
     "gpu_lease",
+    "gpu_memory_limit",
+    "gpu_stream",
     "module_gpu_closing",
+    "module_gpu_event",
+    "module_gpu_stream",
     "module_pinned_array",
     "pinned_array",
     "pytest_addhooks",
@@ -28,6 +38,8 @@ __all__ = [
     "pytest_configure",
     "pytest_sessionstart",
     "session_gpu_closing",
+    "session_gpu_event",
+    "session_gpu_stream",
     "session_pinned_array",
 ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from pytest_gpuguard import Budget
@@ -315,20 +313,21 @@ def test_inactive_marks_and_fixtures_work_without_any_lease(run, folder):
     assert "gpuguard:" not in inner.out
 
 
-def test_without_numba_or_a_device_a_test_is_skipped_with_the_evidence(run_plain):
+@pytest.mark.parametrize(
+    ("without", "evidence"),
+    [
+        ("", "numba finds no device, and its simulator is off: CUDA driver library cannot be found"),
+        ("sys.modules['numba'] = None", "by way of numba-cuda, which cannot be imported: import of numba"),
+    ],
+)
+def test_without_numba_or_a_device_a_test_is_skipped_with_the_evidence(run_plain, without, evidence):
     run_plain.setenv("NUMBA_ENABLE_CUDASIM", "0")
     inner = run_plain(
+        conftest=f"import sys\n{without}\n",
         test_it="""
-            import sys
-
-            def test_no_device(pinned_array):
+            def test_asks(pinned_array):
                 pinned_array(3)
-
-            def test_no_numba(pinned_array, monkeypatch):
-                monkeypatch.setitem(sys.modules, "numba", None)
-                pinned_array(3)
-        """
+        """,
     )
-    assert inner.outcomes == {"test_no_device": "skipped", "test_no_numba": "skipped"}
-    assert "numba finds no device, and its simulator is off" in inner.text("test_no_device")
-    assert re.search(r"comes from numba, which cannot be imported", inner.text("test_no_numba"))
+    assert inner.outcomes == {"test_asks": "setup skipped"}
+    assert evidence in inner.text("test_asks")
