@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 import time
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.guard import ATTRIBUTE
+from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.report.build import Gathered, build
+from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
+from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
 from pytest_gpuguard.report.text import closing_lines, section_lines
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
@@ -72,6 +76,8 @@ class Gather:
         self._wide_leaks = 0
         self._report: RunReport | None = None
         self._unwritten: OSError | None = None
+        self._journal = Journal(folder.path / JOURNALS / CONTROLLER)
+        self._write_head()
 
     def pytest_report_header(self) -> list[str]:
         lines = [self._switches()]
@@ -138,41 +144,65 @@ class Gather:
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         # A crashed worker has no output; what it sent with its tests is here already.
         self._add((getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {}))
+        worker = self._finished(node.gateway.id)
         if error is not None:
-            self._gathered.workers.setdefault(node.gateway.id, Worker(node.gateway.id, 0)).end = "crashed"
+            worker.end, worker.error = "crashed", sound(str(error))
+            self._journal.write(down=worker.id, error=worker.error, at=worker.finished)
+
+    def _finished(self, name: str) -> Worker:
+        worker = self._gathered.workers.setdefault(name, Worker(name, 0))
+        worker.finished = round(time.monotonic() - self.started, 4)
+        return worker
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
             self._add({"leaks": self._guard.judge_late(), "notes": self._guard.notes()})
+            self._finished("main")
         if self._wide_leaks and self._settings.leaks == "error" and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))
         self._write(self._report)
         return result
 
-    def _build(self, exit_status: int) -> RunReport:
+    def _head(self, exit_status: int = -1, end: str = "running") -> Run:
         scrub = Places(self._config.rootpath).scrub
-        run = Run(
+        return Run(
             id=self._run,
             started=self._began.isoformat(timespec="seconds"),
-            duration_s=time.monotonic() - self.started,
+            duration_s=round(time.monotonic() - self.started, 4),
             argv=[scrub(sound(str(arg))) for arg in self._config.invocation_params.args],
             python=platform.python_version(),
             platform=sys.platform,
             exit_status=exit_status,
+            end=end,
+            versions=versions(),
+            ci=ci_of(),
         )
-        shown = {
-            name: Setting(scrub(value), source) for name, (value, source) in self._settings.shown.items()
-        }
-        return build(self._gathered, run, shown)
+
+    def _shown(self) -> dict[str, Setting]:
+        scrub = Places(self._config.rootpath).scrub
+        return {name: Setting(scrub(value), source) for name, (value, source) in self._settings.shown.items()}
+
+    def _write_head(self) -> None:
+        import msgspec
+
+        with contextlib.suppress(OSError):  # as for the journals: the record at the end is the loud one
+            self._folder.write_head(msgspec.json.encode({"run": self._head(), "settings": self._shown()}))
+
+    def _build(self, exit_status: int) -> RunReport:
+        interrupted = exit_status == pytest.ExitCode.INTERRUPTED
+        head = self._head(exit_status, "interrupted" if interrupted else "finished")
+        return build(self._gathered, head, self._shown())
 
     def _write(self, report: RunReport) -> None:
         import msgspec
 
         try:
             self._folder.write_report(msgspec.json.format(msgspec.json.encode(report), indent=1))
+            self._journal.close()
+            self._folder.forget_journals()
             if self._settings.report is not None:
                 self._folder.export(self._settings.report)
         except OSError as problem:  # a full disk must not take the verdict of the tests with it

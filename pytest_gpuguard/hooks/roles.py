@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuguard.hooks.desk import Desk
 from pytest_gpuguard.hooks.gather import Gather
 from pytest_gpuguard.hooks.guard import Guard
+from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.settings import resolve
@@ -70,6 +71,8 @@ def _guard(
     config.stash[LEASING] = leasing
     config.add_cleanup(desk.close)
     guard.install(config)
+    if folder is not None:
+        config.pluginmanager.register(Keeping(folder.path, worker, started), "gpuguard-keeping")
     config.pluginmanager.register(leasing, "gpuguard-leasing")
     config.pluginmanager.register(guard, "gpuguard-guard")
     return guard

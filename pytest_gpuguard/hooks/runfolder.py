@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder"]
 
 _KEPT = 5
-_ALIVE = "alive"
 _STACKS = re.compile(r"\w+-\d+\.txt")
 
 
@@ -53,7 +54,7 @@ def _forget_all_but_the_last(others: Iterable[Path]) -> None:
     # Names begin with the time to the microsecond: by name is by age.
     for folder in sorted((path for path in others if not path.name.startswith(".")), reverse=True):
         # Refused where it lives, gone where another run is forgetting it too.
-        with contextlib.suppress(Timeout, OSError), FileLock(folder / _ALIVE).acquire(blocking=False):
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / ALIVE).acquire(blocking=False):
             over += 1
             if over >= _KEPT:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +81,7 @@ class RunFolder:
         (unborn / "stacks").mkdir(parents=True)
         (unborn / "state").mkdir()
         # Held as long as this run lives. Taken before the folder has its name, by which others find it.
-        alive = FileLock(unborn / _ALIVE)
+        alive = FileLock(unborn / ALIVE)
         alive.acquire()
         config.add_cleanup(alive.release)
         unborn.rename(folder)
@@ -120,9 +121,18 @@ class RunFolder:
             file.write(text)
         return path
 
+    def write_head(self, encoded: bytes) -> None:
+        """Write what is known of the run when it begins."""
+        self._replace(self.path / HEAD, encoded.decode())
+
+    def forget_journals(self) -> None:
+        """Remove the journals: all that they say is in the record."""
+        shutil.rmtree(self.path / JOURNALS, ignore_errors=True)
+        (self.path / HEAD).unlink(missing_ok=True)
+
     def write_report(self, encoded: bytes) -> Path:
         """Write the record; return its path."""
-        path = self.path / "report.json"
+        path = self.path / REPORT
         self._replace(path, encoded.decode())
         return path
 
@@ -134,7 +144,7 @@ class RunFolder:
         if not folder.exists():
             folder.mkdir(parents=True)
             (folder / ".gitignore").write_text("*\n")
-        shutil.copy2(self.path / "report.json", folder / "report.json")
+        shutil.copy2(self.path / REPORT, folder / REPORT)
         for old in (folder / "stacks").glob("*.txt"):
             if _STACKS.fullmatch(old.name):
                 old.unlink()

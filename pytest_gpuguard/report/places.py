@@ -1,0 +1,19 @@
+"""What lies in the folder of a run.
+
+It has the name ``YYYYMMDD-HHMMSS-ffffff-xxxxxx`` (UTC), so that by name is by age.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ALIVE", "CONTROLLER", "HEAD", "JOURNALS", "PLACE", "REPORT"]
+
+#: Folder of all runs, below that of pytest's cache.
+PLACE = "d/gpuguard"
+#: Locked as long as the run lives.
+ALIVE = "alive"
+#: The record, there once the run is over.
+REPORT = "report.json"
+#: What is known of the run when it begins, and the folder of what its processes wrote since.
+HEAD, JOURNALS = "run.json", "journal"
+#: Journal of the process that sums up; it is the last word on what became of the others.
+CONTROLLER = "controller.jsonl"
