@@ -18,6 +18,7 @@ from pytest_gpuguard.hooks.fixtures.device import (
 )
 from pytest_gpuguard.hooks.fixtures.lease import gpu_lease
 from pytest_gpuguard.hooks.fixtures.pinned import module_pinned_array, pinned_array, session_pinned_array
+from pytest_gpuguard.hooks.needs import Needs
 from pytest_gpuguard.hooks.options import register
 from pytest_gpuguard.hooks.settings import is_active
 
@@ -56,6 +57,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
+    config.pluginmanager.register(Needs(), "gpuguard-needs")
 
 
 # Not when pytest is configured: it is so for --help and --markers too, where there is nothing to watch. And

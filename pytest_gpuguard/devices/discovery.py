@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.devices.bounded import within
@@ -13,18 +14,19 @@ from pytest_gpuguard.devices.visible import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Device", "Discovery", "discover", "free_bytes"]
+__all__ = ["Device", "Discovery", "discover", "discovered", "free_bytes"]
 
 _PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: uuid, model, bytes of memory in all."""
+    """One device: uuid, model, bytes of memory in all, compute capability (None where it cannot be told)."""
 
     uuid: str
     name: str
     total: int
+    capability: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def discover(environ: Mapping[str, str] = os.environ, patience: float = _PATIENC
     try:
         import pynvml
     except ImportError:
-        return Discovery(evidence="nvidia-ml-py is not installed, so devices cannot be asked for")
+        return _ask_cuda(patience)
     try:
         devices, parts = within(patience, lambda: _ask(pynvml))
     except (pynvml.NVMLError, TimeoutError) as error:
@@ -67,6 +69,21 @@ def discover(environ: Mapping[str, str] = os.environ, patience: float = _PATIENC
             found, "devices of several models: set CUDA_DEVICE_ORDER=PCI_BUS_ID, so that indexes agree"
         )
     return Discovery(found)
+
+
+@cache
+def discovered() -> Discovery:
+    """Return the devices that this process sees, asked for once."""
+    return discover()
+
+
+def _ask_cuda(patience: float) -> Discovery:
+    from pytest_gpuguard.devices.census import CensusError, census
+
+    try:
+        return Discovery(tuple(Device(*described) for described in census(patience)))
+    except CensusError as error:
+        return Discovery(evidence=f"{error} (for NVML to be asked, install nvidia-ml-py)")
 
 
 def free_bytes(uuid: str, patience: float = _PATIENCE) -> int | None:
@@ -113,7 +130,12 @@ def _parts(nvml: Any, handle: Any) -> Iterator[Any]:
 
 def _device(nvml: Any, handle: Any) -> Device:
     uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))
-    return Device(uuid, name, int(nvml.nvmlDeviceGetMemoryInfo(handle).total))
+    total = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    try:
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except nvml.NVMLError:  # not supported, such as of a part
+        return Device(uuid, name, total)
+    return Device(uuid, name, total, (int(major), int(minor)))
 
 
 def _text(value: str | bytes) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.markers import demand_of, is_skipped, marked_at, names_in_force, site_of
+from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.uses import Uses
 
 if TYPE_CHECKING:
@@ -111,8 +112,10 @@ class Leasing:
         from pytest_gpuguard.budget.account import Account
         from pytest_gpuguard.plan.demand import merge
 
-        amounts = self.desk.host.amounts(merge(parts))
-        if not amounts:
+        whole = merge(parts)
+        amounts = self.desk.host.amounts(whole)
+        if not amounts or lacking(whole):
+            self._foreseen = []
             return
         try:
             self._lease = self._ask(amounts, item.nodeid)

@@ -59,10 +59,13 @@ def demand_of(item: pytest.Item, names: tuple[str, ...]) -> Demand | None:
     pytest.UsageError
         Naming the test, the keyword, and what is known.
     """
+    marks = [mark for _, mark in _marks(item, names)]
+    if not marks:
+        return None
     from pytest_gpuguard.plan.demand import closest, read
 
     found: list[dict[str, Any]] = []
-    for _, mark in _marks(item, names):
+    for mark in marks:
         try:
             if mark.args:
                 message = f"takes keywords only, got {', '.join(map(repr, mark.args))}"
@@ -71,7 +74,7 @@ def demand_of(item: pytest.Item, names: tuple[str, ...]) -> Demand | None:
         except ValueError as error:
             message = f"GPG501: {item.nodeid}: mark {mark.name}: {error}"
             raise pytest.UsageError(message) from None
-    return closest(found) if found else None
+    return closest(found)
 
 
 def is_skipped(item: pytest.Item) -> bool:

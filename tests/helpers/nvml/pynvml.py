@@ -1,4 +1,7 @@
-"""Stands for nvidia-ml-py in inner runs: ``[[uuid, name, total, free], ...]`` in the file ``DEVICES``."""
+"""Stands for nvidia-ml-py in inner runs.
+
+The file ``DEVICES`` holds ``[[uuid, name, total, free], ...]``, after which the capability may follow.
+"""
 
 from __future__ import annotations
 
@@ -51,3 +54,7 @@ def nvmlDeviceGetMemoryInfo(handle):  # noqa: N802
 
 def nvmlDeviceGetMigMode(handle):  # noqa: N802
     raise NVMLError("Not Supported")
+
+
+def nvmlDeviceGetCudaComputeCapability(handle):  # noqa: N802
+    return [*_devices()[handle], (9, 0)][4]
