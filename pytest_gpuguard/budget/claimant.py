@@ -115,6 +115,7 @@ class Claimant:
         grants = self.member.grants
         try:
             if not self.begin(wants, label):
+                self._waits = True
                 waiting.wait(self, patience)
             return self._signboard.add(label) if lease is None else lease
         except BaseException:
@@ -185,7 +186,6 @@ class Claimant:
             if not member.someone_waits() and all(amount <= rooms[name][1] for name, amount in wants.items()):
                 member.take(wants)
                 return True
-            self._waits = True
             member.queue(wants)
             try:
                 table = member.read()

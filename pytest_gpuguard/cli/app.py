@@ -1,4 +1,4 @@
-"""The command ``gpuguard``: a group of verbs."""
+"""The command ``gpuguard``: one module per verb, gathered here."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import click
 
 from pytest_gpuguard import __version__
 from pytest_gpuguard.cli.demo import demo
+from pytest_gpuguard.cli.doctor import doctor
+from pytest_gpuguard.cli.group import Verbs, wants_color
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gpuguard")
-def main() -> None:
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour the output; auto looks at NO_COLOR, FORCE_COLOR and the terminal.",
+)
+@click.pass_context
+def main(ctx: click.Context, color: str) -> None:
     """Look after CUDA test suites: the demo, reports, budgets, the state of this host."""
+    ctx.color = wants_color(color)
 
 
-main.add_command(demo)
+for verb in (demo, doctor):
+    main.add_command(verb)

@@ -31,13 +31,18 @@ class Child:
         self._text = b""
         self._gone = False
 
-    def hear(self, timeout=20.0):
-        """Return the next line it says; ``""`` when it is gone."""
+    def hear(self, timeout=120.0):
+        """Return the next line it says; ``""`` when it is gone, with all that it held.
+
+        The end of its pipe is not yet its death: the kernel closes a dead process's files one after another,
+        and those with its locks may come after the pipe.
+        """
         while b"\n" not in self._text:
             heard = select.select([self._up], [], [], timeout)[0]
             assert heard, f"child {self.pid} said nothing in {timeout} s"
             data = os.read(self._up, 4096)
             if not data:
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
                 return ""
             self._text += data
         line, _, self._text = self._text.partition(b"\n")
