@@ -84,6 +84,11 @@ CATALOGUE: dict[str, Code] = {
             "see `pytest --help`, group gpuguard, for the values it takes",
         ),
         Code(
+            "GPG502",
+            "the baseline of known leaks cannot be used",
+            "mend the file by hand, or remove it and accept anew with `gpuguard baseline accept`",
+        ),
+        Code(
             "GPG601",
             "a test made no progress for so long that it was ended",
             "see the stacks and what earlier tests left behind; raise the limit if the wait is expected",

@@ -28,6 +28,8 @@ class Account:
     def __init__(self, amounts: Mapping[str, int], where: Callable[[], str]) -> None:
         self.amounts = Counter(amounts)
         self.used = Counter[str]()
+        #: The most that was in use at once.
+        self.peak: dict[str, int] = {}
         self._where = where
 
     def covers(self, name: str) -> bool:
@@ -63,6 +65,8 @@ class Account:
                 )
                 raise GuardError("GPG308", message)
         self.used.update(uses)
+        for name in uses:
+            self.peak[name] = max(self.peak.get(name, 0), self.used[name])
 
     def give(self, uses: Mapping[str, int]) -> None:
         """Use so much less."""

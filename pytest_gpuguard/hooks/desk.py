@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.budget import Budget, BudgetDeadlock, BudgetTimeout, BudgetTooLarge
@@ -57,6 +58,8 @@ class Desk:
         self._notes: list[str] = []
         #: Waits of the running test, oldest first: plain values of the record.
         self.waits: list[dict[str, Any]] = []
+        self._levels: list[tuple[str, str, float, int]] = []
+        self._level: dict[str, int] = {}
 
     @property
     def directory(self) -> Path:
@@ -101,6 +104,7 @@ class Desk:
         for device, amount in contexts.items():
             self._contexts[device] = lease.split({device: amount}, f"{self._who} its CUDA context")
         self._held[lease] = time.monotonic()
+        self._note_levels()
         self._trim()
         self._wait_until_free(wants)
         return lease
@@ -132,6 +136,38 @@ class Desk:
             self._trim()
         finally:
             lease.release()
+            self._note_levels()
+
+    def take_levels(self) -> list[tuple[str, str, float, int]]:
+        """Return how what is held has changed since the last time, as the record has it."""
+        taken, self._levels = self._levels, []
+        return taken
+
+    @property
+    def limits_used(self) -> dict[str, int]:
+        """The whole of each resource that was claimed so far."""
+        return {name: self.host.limits[name] for name in self._level if name in self.host.limits}
+
+    @property
+    def devices_used(self) -> list[dict[str, Any]]:
+        """The devices on which something was claimed so far, as the record has them."""
+        if not self._level:
+            return []
+        return [
+            entry | {"workers": [self._worker]}
+            for resource, entry in self.host.described.items()
+            if resource in self._level or slots_of(resource) in self._level
+        ]
+
+    def _note_levels(self) -> None:
+        """Note what is held from now on, contexts included."""
+        at, now = time.monotonic() - self._started, Counter[str]()
+        for lease in (*self._held, *self._contexts.values()):
+            now.update(lease.amounts)
+        for name in now.keys() | self._level.keys():
+            if now[name] != self._level.get(name, 0):
+                self._level[name] = now[name]
+                self._levels.append((self._worker, name, at, now[name]))
 
     def progress(self) -> None:
         """Show who waits for us that a phase has ended."""

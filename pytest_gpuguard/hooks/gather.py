@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.guard import ATTRIBUTE
+from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
-from pytest_gpuguard.report.build import Gathered, build
+from pytest_gpuguard.report.baseline import apply
+from pytest_gpuguard.report.build import Gathered, build, group
 from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
-from pytest_gpuguard.report.text import closing_lines, section_lines
+from pytest_gpuguard.report.text import Piece, closing_lines, section_lines
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
 
@@ -76,6 +78,10 @@ class Gather:
         self._wide_leaks = 0
         self._report: RunReport | None = None
         self._unwritten: OSError | None = None
+        self._known = Known(settings.baseline)
+        if self._known.note:
+            self._add({"notes": [self._known.note]})
+        self._known.baseline  # noqa: B018 - read now: a wrong one ends the run before it begins
         self._journal = Journal(folder.path / JOURNALS / CONTROLLER)
         self._write_head()
 
@@ -117,7 +123,9 @@ class Gather:
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
         leaks = getattr(report, ATTRIBUTE, {}).get("leaks", [])
         # Only its own leaks, only after a passed teardown: the category decides where a report is listed.
-        if report.passed and any(leak["judged_node"] == report.nodeid for leak in leaks):
+        if report.passed and any(
+            leak["judged_node"] == report.nodeid and not leak.get("known") for leak in leaks
+        ):
             return "leaked", "L", ("LEAKED", {"yellow": True})
         return None
 
@@ -137,7 +145,7 @@ class Gather:
 
     def _add(self, payload: dict[str, Any]) -> list[Any]:
         leaks = self._gathered.add(payload)
-        self._wide_leaks += sum(leak.judged_at != "function" for leak in leaks)
+        self._wide_leaks += sum(leak.judged_at != "function" and leak.known is None for leak in leaks)
         return leaks
 
     @pytest.hookimpl(optionalhook=True)
@@ -158,9 +166,9 @@ class Gather:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
-            self._add({"leaks": self._guard.judge_late(), "notes": self._guard.notes()})
+            self._add(self._guard.late())
             self._finished("main")
-        if self._wide_leaks and self._settings.leaks == "error" and session.exitstatus == pytest.ExitCode.OK:
+        if self._run_level() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))
         self._write(self._report)
@@ -194,7 +202,7 @@ class Gather:
     def _build(self, exit_status: int) -> RunReport:
         interrupted = exit_status == pytest.ExitCode.INTERRUPTED
         head = self._head(exit_status, "interrupted" if interrupted else "finished")
-        return build(self._gathered, head, self._shown())
+        return build(self._gathered, head, self._shown(), self._known.baseline, self._known.today)
 
     def _write(self, report: RunReport) -> None:
         import msgspec
@@ -215,7 +223,8 @@ class Gather:
         lines = section_lines(self._report, verbosity)
         if lines:
             terminalreporter.section("gpuguard")
-            self._print(terminalreporter, [*lines, *self._run_level(), []])
+            why = [[Piece(line, "bad")] for line in self._run_level()]
+            self._print(terminalreporter, [*lines, *([[], *why] if why else []), []])
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
         if self._unwritten is not None:
@@ -223,12 +232,18 @@ class Gather:
                 f"gpuguard: the record could not be written: {self._unwritten}", red=True
             )
 
-    def _run_level(self) -> list[Line]:
-        from pytest_gpuguard.report.text import Piece
-
-        if not self._wide_leaks or self._settings.leaks != "error":
+    def _run_level(self) -> list[str]:
+        """Return why the run fails although no test does."""
+        if self._settings.leaks != "error":
             return []
-        return [[], [Piece(f"leaks of module or session scope make the run fail: {self._wide_leaks}", "bad")]]
+        found = []
+        if self._wide_leaks:
+            found.append(f"leaks of module or session scope make the run fail: {self._wide_leaks}")
+        groups = apply(group(self._gathered.leaks), self._known.baseline, self._known.today)
+        worse = sum(entry.status == "worse" for entry in groups)
+        if worse:
+            found.append(f"leaks that are worse than accepted make the run fail: {worse}")
+        return found
 
     @staticmethod
     def _print(terminalreporter: pytest.TerminalReporter, lines: list[Line]) -> None:

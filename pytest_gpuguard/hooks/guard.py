@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.dossier import Dossier
+from pytest_gpuguard.hooks.known import Known, is_own
 from pytest_gpuguard.track.deaths import Death, DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.leak import origin
@@ -133,6 +134,8 @@ class Guard:
         )
         self.monitor = Monitor(self._look)
         self.deaths.alarm = self.monitor.alarm
+        #: What is tolerated.
+        self.known = Known(settings.baseline)
         #: What the tests hold of the budget.
         self.leasing: Leasing | None = None
 
@@ -264,16 +267,15 @@ class Guard:
         assert owner is not None
         owner.ended = True
         leaks = self._judge(verified=not failed)
-        self._own += [
-            leak for leak in leaks if leak["judged_at"] == "function" and leak["judged_node"] == owner.node
-        ]
+        self.known.mark(self._item, leaks)
+        self._own += [leak for leak in leaks if is_own(leak, owner.node)]
         payload: dict[str, Any] = {
             "leaks": leaks,
             "deaths": [self._death(death) for death in self.deaths.take()],
             "stalls": [self._stall(stall) for stall in self.stalls.take()],
         }
         if self.leasing is not None:
-            payload |= {"waits": self.leasing.take_waits(), "notes": self.notes()}
+            payload |= self.leasing.payload()
         self._attach(report, payload)
         # One error however often a test is run: it comes with the last run, which is the one that counts.
         if not self.scene.rerun:
@@ -341,13 +343,11 @@ class Guard:
         result = yield
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output[ATTRIBUTE] = {"leaks": self.judge_late(), "notes": self.notes()}
+            output[ATTRIBUTE] = self.late()
         return result
 
-    def notes(self) -> list[str]:
-        """Return what people should know of the budget."""
-        return self.leasing.desk.notes if self.leasing is not None else []
-
-    def judge_late(self) -> list[dict[str, Any]]:
-        """Return the leaks that are found after the last test; who sums up in this process asks for them."""
-        return self._judge(verified=True)
+    def late(self) -> dict[str, Any]:
+        """Return what is found after the last test; who sums up in this process asks for it."""
+        leaks = self._judge(verified=True)
+        self.known.mark(None, leaks)
+        return {"leaks": leaks} | (self.leasing.payload() if self.leasing is not None else {})

@@ -54,10 +54,22 @@ class Host:
         stated = dict(given or {})
         each = stated.pop("gpu", None)
         self.notes: list[str] = []
+        self._names: dict[str, str] = {}
         self.limits = default_limits()
         totals = self._look(environ, each is not None)
         self.real = bool(totals) and _SIMULATED not in totals
         self.devices = {f"gpu.{uuid.lower().replace('/', '-')}": uuid for uuid in totals}
+        #: The devices as the record has them, by the resource of their bytes.
+        self.described = {
+            resource: {
+                "uuid": uuid,
+                "name": self._names.get(uuid, "simulated device"),
+                "index": index,
+                "mode": "gpu" if self.real else "sim",
+                "total_bytes": totals[uuid] if self.real else None,
+            }
+            for index, (resource, uuid) in enumerate(self.devices.items())
+        }
         for device, uuid in self.devices.items():
             derived = device_limits({uuid: totals[uuid]}) if self.real else {}
             self.limits[device] = next(iter(derived.values()), totals[uuid]) if each is None else each
@@ -72,6 +84,7 @@ class Host:
             found = discover(environ)
             if found.devices:
                 self.notes += [found.evidence] if found.evidence else []
+                self._names = {device.uuid: device.name for device in found.devices}
                 return {device.uuid: device.total for device in found.devices}
             self._why_none = found.evidence
             if not given:

@@ -244,7 +244,16 @@ class Leasing:
         # At the end of each phase: whoever waits for us waits on.
         self.desk.progress()
 
-    def take_waits(self) -> list[dict[str, Any]]:
-        """Return the waits since the last time, and forget them."""
-        taken, self.desk.waits = self.desk.waits, []
-        return taken
+    def payload(self) -> dict[str, Any]:
+        """Return what is to be known of the budget since the last time, and forget it."""
+        waits, self.desk.waits = self.desk.waits, []
+        account = self._account
+        facts = {"reserved": dict(account.amounts), "peak": account.peak} if account is not None else {}
+        return {
+            "waits": waits,
+            "notes": self.desk.notes,
+            "levels": self.desk.take_levels(),
+            "limits": self.desk.limits_used,
+            "facts": {name: amounts for name, amounts in facts.items() if amounts},
+            "devices": self.desk.devices_used,
+        }

@@ -23,6 +23,10 @@ _LINES = {
     "claimed before it begins",
     "gpuguard": f"gpuguard({_KEYWORDS}): the same as gpu, for projects that have a mark of that name",
 }
+_KNOWN_LEAK = (
+    "known_leak(kind=, match=, reason=, issue=): leaks of this test are tolerated, those of one kind or "
+    "whose title or creation matches a regular expression; a reason is required"
+)
 
 
 def _theirs(config: pytest.Config) -> bool:
@@ -33,6 +37,7 @@ def _theirs(config: pytest.Config) -> bool:
 
 def register(config: pytest.Config) -> None:
     """Make our marks known, but for a ``gpu`` that the project has."""
+    config.addinivalue_line("markers", _KNOWN_LEAK)
     for name, line in _LINES.items():
         if name != "gpu" or not _theirs(config):
             config.addinivalue_line("markers", line)

@@ -10,9 +10,16 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "register"]
 
-Kind = Literal["amount", "amounts", "choice", "duration", "flag", "name", "path"]
+Kind = Literal["amount", "amounts", "choice", "duration", "file", "flag", "name", "path"]
 
-_METAVARS = {"amount": "SIZE", "amounts": "NAME=SIZE,...", "duration": "TIME", "name": "NAME", "path": "DIR"}
+_METAVARS = {
+    "amount": "SIZE",
+    "amounts": "NAME=SIZE,...",
+    "duration": "TIME",
+    "file": "FILE",
+    "name": "NAME",
+    "path": "DIR",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ OPTIONS = (
         ("fail", "skip"),
     ),
     Option("context", "amount", "512MiB", "device memory for the CUDA context of a worker"),
+    Option("baseline", "file", None, "file of known leaks, kept by `gpuguard baseline`"),
     Option("report", "path", None, "folder for report.json and stacks (under CI: .gpuguard)"),
 )
 

@@ -71,6 +71,7 @@ def _guard(
     config.stash[LEASING] = leasing
     config.add_cleanup(desk.close)
     guard.install(config)
+    config.pluginmanager.register(guard.known, "gpuguard-known")
     if folder is not None:
         config.pluginmanager.register(Keeping(folder.path, worker, started), "gpuguard-keeping")
     config.pluginmanager.register(leasing, "gpuguard-leasing")

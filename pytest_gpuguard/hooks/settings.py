@@ -45,6 +45,7 @@ class Settings:
     wait: float
     oversize: str | None
     context: int
+    baseline: Path | None
     report: Path | None
     shown: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -100,6 +101,11 @@ def _read(option: Option, value: Any, source: str, base: Path) -> Any:
             message = f"GPG501: {where} is {value!r}, expected one of {', '.join(option.choices)}"
             raise pytest.UsageError(message)
         return value
+    if option.kind == "file":
+        if value and (base / value).is_dir():
+            message = f"GPG501: {where} is {value!r}, which is a folder"
+            raise pytest.UsageError(message)
+        return base / value if value else None
     if option.kind == "path":
         if value and (base / value).exists() and not (base / value).is_dir():
             message = f"GPG501: {where} is {value!r}, which is there and no folder"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard import __version__
+from pytest_gpuguard.report.baseline import Baseline, apply, gone
 from pytest_gpuguard.report.fingerprint import fingerprint, suspect_of
 from pytest_gpuguard.report.gathered import Gathered, Payload, leaks_of
 from pytest_gpuguard.report.model import (
@@ -21,6 +23,7 @@ from pytest_gpuguard.report.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
 
     from pytest_gpuguard.report.model import TestSpan
 
@@ -80,9 +83,17 @@ def _with_waits(gathered: Gathered) -> list[TestSpan]:
     return list(gathered.tests.values())
 
 
-def build(gathered: Gathered, run: Run, settings: Mapping[str, Setting]) -> RunReport:
-    """Return the record of the run."""
-    groups = group(gathered.leaks)
+def build(
+    gathered: Gathered,
+    run: Run,
+    settings: Mapping[str, Setting],
+    baseline: Baseline | None = None,
+    today: date | None = None,
+) -> RunReport:
+    """Return the record of the run, its leaks judged by what is tolerated on that day."""
+    accepted, day = baseline or Baseline(), today or datetime.now(UTC).date()
+    groups = apply(group(gathered.leaks), accepted, day)
+    tests = _with_waits(gathered)
     return RunReport(
         schema_version=SCHEMA_VERSION,
         tool="pytest-gpuguard",
@@ -95,13 +106,14 @@ def build(gathered: Gathered, run: Run, settings: Mapping[str, Setting]) -> RunR
         groups=groups,
         deaths=gathered.deaths,
         stalls=gathered.stalls,
-        tests=_with_waits(gathered),
+        tests=tests,
         waits=gathered.waits,
         notes=list(gathered.notes),
         devices=sorted(gathered.devices.values(), key=lambda device: (device.index, device.uuid)),
         limits=gathered.limits,
         levels=gathered.levels(),
         faults=gathered.faults,
+        gone=gone(accepted, groups, tests, day),
     )
 
 

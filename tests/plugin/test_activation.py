@@ -106,7 +106,7 @@ def test_the_nearest_source_wins_and_the_header_names_it(run):
         "gpuguard: leaks=error (ini), settle=250ms (command line), reap=false (default), "
         "thread-death=fail (default), stall=200s (environment), stall-end=30min (default), "
         "budget=none (default), budget-dir=none (default), pool=host (default), wait=300s (default), "
-        "oversize=none (default), context=512MiB (default), report=none (default)"
+        "oversize=none (default), context=512MiB (default), baseline=none (default), report=none (default)"
     )
     settings = {name: (setting.value, setting.source) for name, setting in inner.report.settings.items()}
     assert settings["settle"] == ("250ms", "command line")

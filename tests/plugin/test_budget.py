@@ -338,3 +338,29 @@ def test_a_wrong_switch_is_a_usage_error(run_plain, given, said):
     inner = run_plain("--gpuguard", f"--gpuguard-{given}", test_it="def test_it(): pass")
     assert inner.ret == pytest.ExitCode.USAGE_ERROR
     assert re.search(f"GPG501: .*{said}", inner.err + inner.out), inner.err
+
+
+def test_what_was_held_over_time_is_in_the_record(run):
+    inner = run.watched(
+        "--gpuguard-budget=pinned=1GiB",
+        test_it="""
+            import pytest
+
+            @pytest.mark.gpu(pinned="64 MiB")
+            @pytest.mark.parametrize("n", range(2))
+            def test_holds(n): pass
+
+            def test_holds_nothing(): pass
+        """,
+    )
+    report = inner.report
+    assert report.limits["pinned"] == 1 << 30
+    held = [series for series in report.levels if series.resource == "pinned"]
+    assert {series.worker for series in held} <= {worker.id for worker in report.workers}
+    assert all(series.amount[-1] == 0 for series in held)
+    assert {amount for series in held for amount in series.amount} == {0, 64 << 20}
+    assert all(series.at == sorted(series.at) for series in held)
+    reserved = {span.nodeid.partition("::")[2]: span.reserved.get("pinned") for span in report.tests}
+    assert reserved == {"test_holds[0]": 64 << 20, "test_holds[1]": 64 << 20, "test_holds_nothing": None}
+    assert "gpuguard: pinned peak " in inner.out
+    assert " of 1.00 GiB" in inner.out

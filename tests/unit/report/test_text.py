@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from pytest_gpuguard.report.build import group
+from pytest_gpuguard.report.lines import plain, printable, tail
 from pytest_gpuguard.report.model import Stall
-from pytest_gpuguard.report.text import closing_lines, plain, printable, section_lines, summary, tail
+from pytest_gpuguard.report.text import closing_lines, section_lines, summary
 from tests.golden.record import HERE, VIEWS, read, view
 
 REPLACE = msgspec.structs.replace

@@ -1,0 +1,130 @@
+"""Leaks that are tolerated, by the mark ``known_leak`` or by the baseline: counted, never hidden."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    from pytest_gpuguard.report.baseline import Baseline
+
+__all__ = ["Known", "is_own"]
+
+_WRONG = pytest.StashKey[pytest.UsageError]()
+_TAKES = {"kind", "match", "reason", "issue"}
+
+
+class Known:
+    """Says of a leak why it is tolerated.
+
+    Parameters
+    ----------
+    path
+        The baseline; None without one.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._baseline: Baseline | None = None
+        self.today: date = datetime.now(UTC).date()
+
+    @property
+    def baseline(self) -> Baseline:
+        """The accepted leaks; none where the file is not there, which is said by :attr:`note`.
+
+        Raises
+        ------
+        pytest.UsageError
+            GPG502, when the file cannot be read.
+        """
+        from pytest_gpuguard.report.baseline import Baseline, read_baseline
+        from pytest_gpuguard.report.reading import UnreadableError
+
+        if self._baseline is None:
+            try:
+                encoded = self._path.read_bytes() if self._path is not None and self._path.exists() else None
+                self._baseline = Baseline() if encoded is None else read_baseline(encoded, str(self._path))
+            except (OSError, UnreadableError) as error:
+                message = f"GPG502: the baseline cannot be used: {error}"
+                raise pytest.UsageError(message) from None
+        return self._baseline
+
+    @property
+    def note(self) -> str | None:
+        """What people should know of the baseline."""
+        if self._path is not None and not self._path.exists():
+            return f"the baseline {self._path.name} is not there yet: every leak is new"
+        return None
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        for item in items:
+            wrong = next(filter(None, map(_wrong, item.iter_markers("known_leak"))), None)
+            if wrong is not None:
+                error = pytest.UsageError(f"GPG501: {item.nodeid}: mark known_leak: {wrong}")
+                # Raised in a worker it would end the run as a fault of xdist's: there the test fails.
+                if not hasattr(config, "workerinput"):
+                    raise error
+                item.stash[_WRONG] = error
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if _WRONG in item.stash:
+            raise item.stash[_WRONG]
+
+    def mark(self, item: pytest.Item | None, leaks: list[dict[str, Any]]) -> None:
+        """Note on each leak why it is tolerated, if it is; without a test where none is running any more."""
+        for leak in leaks:
+            leak["known"] = (self._by_mark(item, leak) if item else None) or self._by_baseline(leak)
+
+    def _by_mark(self, item: pytest.Item, leak: dict[str, Any]) -> dict[str, Any] | None:
+        for said in (mark.kwargs for mark in item.iter_markers("known_leak") if _wrong(mark) is None):
+            if said.get("kind") in {None, leak["kind"]} and _matches(said.get("match"), leak):
+                issue = said.get("issue")
+                return {"by": "marker", "reason": str(said["reason"]), "issue": issue and str(issue)}
+        return None
+
+    def _by_baseline(self, leak: dict[str, Any]) -> dict[str, Any] | None:
+        if self._path is None:
+            return None
+        from pytest_gpuguard.report.build import group_payload
+
+        (group,) = group_payload([leak])
+        entry = self.baseline.find(group.fingerprint, self.today)
+        if entry is None:
+            return None
+        return {"by": "baseline", "reason": entry.reason, "issue": entry.issue, "until": entry.until}
+
+
+def is_own(leak: dict[str, Any], nodeid: str) -> bool:
+    """Return whether a leak counts against a test: it is the test's own, and nobody tolerates it."""
+    return leak["judged_at"] == "function" and leak["judged_node"] == nodeid and not leak.get("known")
+
+
+def _wrong(mark: pytest.Mark) -> str | None:
+    """Return what is wrong with a mark."""
+    unknown = sorted(set(mark.kwargs) - _TAKES)
+    if mark.args:
+        return f"takes keywords only, got {', '.join(map(repr, mark.args))}"
+    if unknown:
+        return f"does not know {', '.join(unknown)}; it takes {', '.join(sorted(_TAKES))}"
+    if not str(mark.kwargs.get("reason") or "").strip():
+        return "wants a reason: known_leak(reason='...')"
+    try:
+        re.compile(mark.kwargs.get("match") or "")
+    except (re.error, TypeError) as error:
+        return f"match is no regular expression: {error}"
+    return None
+
+
+def _matches(pattern: str | None, leak: dict[str, Any]) -> bool:
+    if not pattern:
+        return True
+    places = [f"{frame['file']} {frame['function']}" for frame in leak["created"]]
+    texts = [leak["title"], leak["what"], str(leak["subject"].get("name", "")), *places]
+    return any(re.search(pattern, text) for text in texts)

@@ -1,0 +1,56 @@
+"""What all workers together held of a resource over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_gpuguard.report.model import Levels
+
+__all__ = ["Peak", "peaks", "resources", "total"]
+
+
+class Peak(NamedTuple):
+    """The most that was held of a resource at once, and when in seconds since the run's start."""
+
+    resource: str
+    amount: int
+    at: float
+
+
+def resources(levels: Iterable[Levels]) -> list[str]:
+    """Return what was held, by name."""
+    return sorted({series.resource for series in levels})
+
+
+def total(levels: Iterable[Levels], resource: str) -> list[tuple[float, int]]:
+    """Return how much all workers held of a resource, from each moment on."""
+    changes: list[tuple[float, int]] = []
+    for series in levels:
+        if series.resource == resource:
+            before = 0
+            for at, amount in zip(series.at, series.amount, strict=True):
+                changes.append((at, amount - before))
+                before = amount
+    steps: list[tuple[float, int]] = []
+    held = 0
+    # What is given back at a moment makes room for what is taken at it.
+    for at, change in sorted(changes):
+        held += change
+        if steps and steps[-1][0] == at:
+            steps[-1] = (at, held)
+        else:
+            steps.append((at, held))
+    return steps
+
+
+def peaks(levels: Iterable[Levels]) -> list[Peak]:
+    """Return the most that was held of each resource."""
+    series = list(levels)
+    found = []
+    for resource in resources(series):
+        at, amount = max(total(series, resource), key=lambda step: step[1])
+        found.append(Peak(resource, amount, at))
+    return found
