@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import importlib
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from solver.bound import Rates
 from solver.clock import SystemClock
+from solver.errors import DeviceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -77,7 +79,7 @@ class Device(Protocol):
         """Return a device array with undefined contents."""
 
     def constant(self, array: NDArray[Any]) -> DeviceArray:
-        """Return a device array with a copy of `array`; done when it returns."""
+        """Return a device array with a copy of `array`, there before what comes next on the lane ``in``."""
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return a page-locked host array with undefined contents."""
@@ -113,21 +115,55 @@ class Device(Protocol):
         """Really free the memory of arrays that were dropped."""
 
 
+# After these errors every call fails until the process ends: illegal addresses and instructions, failed
+# launches and asserts, and the like.
+_LASTING = frozenset({214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999})
+
+
+@contextmanager
+def _failures_of_the_device() -> Iterator[None]:
+    """Tell errors after which nothing works any more from those of one call."""
+    driver: Any = importlib.import_module("numba.cuda.cudadrv.driver")
+    try:
+        yield
+    except driver.CudaAPIError as error:
+        if int(error.code) not in _LASTING:
+            raise
+        message = (
+            f"the device failed: {error}; no call of this process works any more, and its device and pinned "
+            "memory come back when it ends"
+        )
+        raise DeviceError(message) from error
+
+
 class CudaEvent:
     """An event of the driver, polled.
 
     ``stream.add_callback`` would spare the polling, but raises in numba-cuda 0.30; a blocking
     ``event.synchronize()`` could not be given a time limit.
-
-    Unverified: no device was at hand when this was written.
     """
 
     def __init__(self, event: object) -> None:
         self.raw: Any = event
 
     def query(self) -> bool:
-        """Whether everything before it is done."""
-        return bool(self.raw.query())
+        """Whether everything before it is done.
+
+        Asked of the binding: numba's own ``query()`` logs an error for each answer of "not yet".
+
+        Raises
+        ------
+        DeviceError
+            When an operation failed, now or earlier.
+        """
+        driver: Any = importlib.import_module("numba.cuda.cudadrv.driver")
+        (code,) = driver.binding.cuEventQuery(self.raw.handle)
+        if code == driver.binding.CUresult.CUDA_ERROR_NOT_READY:
+            return False
+        if code != driver.binding.CUresult.CUDA_SUCCESS:
+            with _failures_of_the_device():
+                raise driver.CudaAPIError(code, f"Call to cuEventQuery results in {code.name}")
+        return True
 
     def wait(self, timeout: float) -> bool:
         """Poll at intervals in proportion to the time waited so far: no more than 3 % too late."""
@@ -143,9 +179,8 @@ class CudaEvent:
 class CudaDevice:
     """The current CUDA device by way of numba-cuda.
 
-    Unverified as a whole: written against numba-cuda 0.30's interface, not yet run on a device. In particular
-    not known: whether events polled from the writeback thread need the context pushed there, and how far the
-    three lanes really overlap.
+    Run on the fake driver of the tests, which shows that nothing is read or reused before its event, and not
+    yet on a device. In particular not known: how far the three lanes really overlap.
     """
 
     mode = "cuda"
@@ -170,8 +205,11 @@ class CudaDevice:
         return self._cuda.device_array(shape, dtype)
 
     def constant(self, array: NDArray[Any]) -> DeviceArray:
-        """Copy on the default stream, synchronously."""
-        return self._cuda.to_device(array)
+        """Queue the copy on the lane ``in``, whose events every kernel waits for.
+
+        On the default stream it would wait, without any limit, for all that others do on the device.
+        """
+        return self._cuda.to_device(array, stream=self._lanes["in"])
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Allocate page-locked memory; freed when the array is dropped and numba's queue is flushed."""
@@ -219,11 +257,20 @@ class CudaDevice:
 
     def drained(self) -> bool:
         """Record at the end of every lane and look."""
-        return all(self.record(lane).query() for lane in self._lanes)
+        with suppress(DeviceError), _failures_of_the_device():
+            return all(self.record(lane).query() for lane in self._lanes)
+        return True
 
     def trim(self) -> None:
-        """Flush numba's queue: pinned memory would stay there until ten more things were dropped."""
-        self._cuda.current_context().memory_manager.deallocations.clear()
+        """Flush numba's queue: pinned memory would stay there until ten more things were dropped.
+
+        Raises
+        ------
+        DeviceError
+            When the device failed: nothing can be freed any more.
+        """
+        with _failures_of_the_device():
+            self._cuda.current_context().memory_manager.deallocations.clear()
 
     def _full_load(self) -> int:
         """Return the runs of two waves: five blocks of 128 fit on a multiprocessor at 85 registers."""
@@ -258,8 +305,9 @@ def open_device(backend: Backend | Device) -> Device:
         raise RuntimeError(message)
     cuda = importlib.import_module("numba.cuda")
     if not cuda.is_available():
+        reason = " ".join(str(cuda.cuda_error() or "none found").split())
         message = (
-            f"no CUDA device works here ({cuda.cuda_error() or 'none found'}); "
+            f"no CUDA device works here ({reason}); "
             "set NUMBA_ENABLE_CUDASIM=1 before numba is imported to use the simulator"
         )
         raise RuntimeError(message)

@@ -7,6 +7,7 @@ Which lane is decided by the process: the simulator in a plain run, the fake dri
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,3 +29,10 @@ def kernels() -> Iterator[None]:
     with HostKernels(control.attach()) as bodies:
         yield
     assert bodies.unknown == []
+
+
+@pytest.fixture
+def compiled() -> None:
+    """Skip where kernels cannot be compiled."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+        pytest.importorskip("nvidia", reason="no CUDA compiler (extra 'compile')")

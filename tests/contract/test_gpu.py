@@ -19,13 +19,6 @@ def _double(array):
         array[i] *= 2
 
 
-@pytest.fixture
-def compiled():
-    """Skip where kernels cannot be compiled."""
-    if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
-        pytest.importorskip("nvidia", reason="no CUDA compiler (extra 'compile')")
-
-
 def test_the_lane_is_the_one_that_was_asked_for(gpu):
     if expected := os.environ.get("LANE"):
         assert gpu.mode == expected

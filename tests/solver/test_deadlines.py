@@ -40,7 +40,7 @@ def test_an_event_that_never_comes_ends_in_an_error_that_says_what_is_where():
     assert "chunks: 2 of 4 submitted; active: in 8, out 4" in text
     assert "status 0 of 2 free, y0 0 of 4 free" in text
     assert "2 of 2 threads alive" in text
-    assert "1 (decay) waits for: download of chunk 0 (event due in" in text
+    assert " (decay) waits for: download of chunk 0 (event due in" in text
     with pytest.raises(SolverTimeoutError, match="call close"):
         solver.close(timeout=0.1)
     device.held = False
@@ -106,7 +106,7 @@ def test_an_error_while_copying_reaches_the_caller_and_frees_the_buffers(monkeyp
     with decay_solver(memory_limit=Chunks(2)) as solver:
         with monkeypatch.context() as patch:
             patch.setattr(OutputArrays, "unstage", full)
-            with pytest.raises(WritebackError, match=r"download of chunk 0 failed.*disk full") as caught:
+            with pytest.raises(WritebackError, match=r"download of chunk \d failed.*disk full") as caught:
                 solve_decay(solver)
         assert isinstance(caught.value.__cause__, OSError)
         # The error is kept, the locals of its frames are not: through them it would keep all buffers.
