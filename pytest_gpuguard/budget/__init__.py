@@ -3,8 +3,9 @@
 from pytest_gpuguard.budget.budget import Budget
 from pytest_gpuguard.budget.errors import BudgetDeadlock, BudgetError, BudgetTimeout, BudgetTooLarge
 from pytest_gpuguard.budget.lease import Lease
-from pytest_gpuguard.budget.limits import default_limits, device_limits, set_limits
+from pytest_gpuguard.budget.limits import default_limits, device_limits
 from pytest_gpuguard.budget.model import Holder, Person, Snapshot, Waiting
+from pytest_gpuguard.budget.standing import change_limits, set_limits, standing_limits
 
 __all__ = [
     "Budget",
@@ -17,7 +18,9 @@ __all__ = [
     "Person",
     "Snapshot",
     "Waiting",
+    "change_limits",
     "default_limits",
     "device_limits",
     "set_limits",
+    "standing_limits",
 ]

@@ -17,6 +17,7 @@ from pytest_gpuguard.budget import messages
 from pytest_gpuguard.budget.errors import BudgetDeadlock, BudgetTimeout, BudgetTooLarge
 from pytest_gpuguard.budget.model import Snapshot
 from pytest_gpuguard.budget.wording import amounts_text
+from pytest_gpuguard.ledger.layout import EXCLUSIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,10 +36,10 @@ def lock_path(root: Path, boot: str, pool: str) -> Path:
         from pytest_gpuguard.ledger.entrance import make_pool
 
         with closing(make_pool(root, boot, pool)) as folder:
-            return folder.path / "exclusive.lock"
+            return folder.path / EXCLUSIVE
     folder_path = root / "gpuguard" / boot / pool
     folder_path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder_path / "exclusive.lock"
+    return folder_path / EXCLUSIVE
 
 
 class ExclusiveClaims:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-__all__ = ["cgroup_limits", "default_limits", "device_limits", "pinned_limit", "set_limits"]
+__all__ = ["cgroup_limits", "default_limits", "device_limits", "pinned_limit"]
 
 _MIB = 1 << 20
 _STEP = 64 * _MIB
@@ -109,45 +109,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return []
-
-
-def set_limits(
-    limits: Mapping[str, int],
-    directory: Path | str | None = None,
-    pool: str = "host",
-    *,
-    seam: Callable[[str], None] = lambda _: None,
-) -> Path:
-    """Limit everybody in a pool, from now on and until the host restarts; runs that go on obey too.
-
-    Limits set here only ever lower what participants are configured with. Lowering revokes nothing: no more
-    is granted until enough came back, and claims that no longer fit at all are refused.
-
-    Parameters
-    ----------
-    limits
-        Absolute amounts; an empty mapping removes the limits set before.
-    directory, pool
-        As for :class:`pytest_gpuguard.Budget`.
-
-    Returns
-    -------
-    Path
-        The folder of the pool.
-    """
-    from pytest_gpuguard.ledger.entrance import open_pool
-    from pytest_gpuguard.ledger.limitsfile import replace_limits
-    from pytest_gpuguard.ledger.places import check_pool, default_root
-    from pytest_gpuguard.ledger.reader import Reader
-    from pytest_gpuguard.ledger.wakeup import ring
-
-    folder = open_pool(Path(directory or default_root()), check_pool(pool))
-    path = folder.path
-    reader = Reader(folder, lambda _: None)
-    try:
-        replace_limits(folder, limits, seam)
-        # A higher limit may be what somebody waits for; a lower one may leave somebody without hope.
-        ring(folder, reader.participants())
-    finally:
-        reader.close()
-    return path

@@ -76,8 +76,8 @@ class Snapshot:
         How many sit in the pool, idle ones included.
     differences
         One line for each resource on whose limit the participants do not agree.
-    approximate
-        The mutex was not to be had, so holders and waiters may not fit together.
+    approximate, obstacle
+        The mutex was not to be had, so holders and waiters may not fit together; and who holds it.
     exclusive
         There are no usable locks here: one claim at a time, see ``differences``.
     """
@@ -91,3 +91,4 @@ class Snapshot:
     differences: tuple[str, ...] = ()
     approximate: bool = False
     exclusive: bool = False
+    obstacle: str = ""

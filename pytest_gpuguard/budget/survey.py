@@ -29,12 +29,13 @@ def survey(reader: Reader, mutex: Mutex, now: float) -> Snapshot:
     try:
         with mutex.hold():
             table = reader.read()
-    except LedgerBusy:
-        return describe(reader, reader.read(), now, approximate=True)
+    except LedgerBusy as busy:
+        seen = describe(reader, reader.read(), now)
+        return replace(seen, approximate=True, obstacle=str(busy))
     return describe(reader, table, now)
 
 
-def describe(reader: Reader, table: Table, now: float, *, approximate: bool = False) -> Snapshot:
+def describe(reader: Reader, table: Table, now: float) -> Snapshot:
     """Return ``table`` with names, ages and reasons.
 
     Parameters
@@ -67,7 +68,6 @@ def describe(reader: Reader, table: Table, now: float, *, approximate: bool = Fa
         waiters,
         len(reader.participants()),
         differences(reader),
-        approximate,
     )
 
 

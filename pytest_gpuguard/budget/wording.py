@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.budget.model import Person
 
-__all__ = ["amount_text", "amounts_text", "person_text", "state_text"]
+__all__ = ["amount_text", "amounts_text", "is_device", "person_text", "state_text"]
+
+
+def is_device(name: str) -> bool:
+    """Return whether resource ``name`` is the memory of a device."""
+    return name.startswith("gpu.") and not name.endswith(".slots")
 
 
 def amount_text(name: str, amount: int) -> str:
     """Return ``amount`` of a resource: bytes as ``"1.00 GiB"``, other things as a number."""
-    in_bytes = name == "pinned" or (name.startswith("gpu.") and not name.endswith(".slots"))
-    if not in_bytes:
+    if name != "pinned" and not is_device(name):
         return str(amount)
     return f"-{format_bytes(-amount)}" if amount < 0 else format_bytes(amount)
 

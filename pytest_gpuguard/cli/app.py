@@ -5,9 +5,12 @@ from __future__ import annotations
 import click
 
 from pytest_gpuguard import __version__
+from pytest_gpuguard.cli.budget import budget
+from pytest_gpuguard.cli.clean import clean
 from pytest_gpuguard.cli.demo import demo
 from pytest_gpuguard.cli.doctor import doctor
 from pytest_gpuguard.cli.group import Verbs, wants_color
+from pytest_gpuguard.cli.status import status
 
 __all__ = ["main"]
 
@@ -27,5 +30,5 @@ def main(ctx: click.Context, color: str) -> None:
     ctx.color = wants_color(color)
 
 
-for verb in (demo, doctor):
+for verb in (demo, budget, status, doctor, clean):
     main.add_command(verb)

@@ -23,9 +23,15 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def echo_lines(lines: Iterable[Line]) -> None:
-    """Write lines in their styles; colour is left out where the output is no terminal."""
+def echo_lines(lines: Iterable[Line], end: str = "") -> None:
+    """Write lines in their styles; colour is left out where the output is no terminal.
+
+    Parameters
+    ----------
+    end
+        What comes before the end of each line.
+    """
     for line in lines:
         for piece in line:
             click.secho(piece.text, nl=False, **_STYLES[piece.style])
-        click.echo()
+        click.echo(end)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from pytest_gpuguard.ledger.cleanup import sweep
 from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsupported
@@ -20,10 +21,10 @@ from pytest_gpuguard.ledger.layout import LEDGER, MUTEX
 from pytest_gpuguard.ledger.places import boot_id, pools_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["look_into", "make_pool", "open_pool"]
+__all__ = ["Boot", "look_around", "look_into", "make_pool", "open_pool", "state_of"]
 
 
 def open_pool(
@@ -76,6 +77,39 @@ def look_into(root: Path, pool: str, *, boot: str | None = None) -> Folder | Non
         folder.close()
         return None
     return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Open folders of one user: of all boots, and of one of them (None when nobody used it so far)."""
+
+    user: Folder
+    generation: Folder | None
+    name: str
+
+
+@contextmanager
+def look_around(root: Path, *, boot: str | None = None) -> Iterator[Boot | None]:
+    """Open the folders in which pools lie, only to look at them; None when there are none."""
+    boot = boot or boot_id()
+    with ExitStack() as stack:
+        try:
+            user = stack.enter_context(closing(_user_folder(root, create=False)))
+        except FileNotFoundError:
+            yield None
+            return
+        generation = None
+        with suppress(FileNotFoundError):
+            generation = stack.enter_context(closing(user.enter(boot, create=False)))
+        yield Boot(user, generation, boot)
+
+
+def state_of(folder: Folder) -> Literal["empty", "used", "lost"]:
+    """Return whether somebody is in a pool, and has the files that everybody must agree on."""
+    if _flock(folder, fcntl.LOCK_EX):
+        fcntl.flock(folder.fd, fcntl.LOCK_UN)
+        return "empty"
+    return "used" if _in_use(folder) else "lost"
 
 
 def make_pool(root: Path, boot: str, pool: str) -> Folder:

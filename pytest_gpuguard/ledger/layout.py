@@ -24,6 +24,7 @@ import re
 __all__ = [
     "BEATS",
     "BEAT_COUNTS",
+    "EXCLUSIVE",
     "HELD",
     "LEDGER",
     "LIMITS",
@@ -50,6 +51,8 @@ __all__ = [
 ]
 
 LEDGER, MUTEX = "ledger", "mutex"
+# Where ranges do not work, one lock on this file stands for the whole pool.
+EXCLUSIVE = "exclusive.lock"
 
 _SLOT_BITS, _AMOUNT_BITS, _BEAT_BITS = 11, 48, 32
 SLOT_COUNT = 1 << _SLOT_BITS

@@ -7,6 +7,7 @@ through one descriptor must be seen through a second one.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ from pytest_gpuguard.ledger.ranges import any_locked, set_lock, unlock
 if TYPE_CHECKING:
     from pytest_gpuguard.ledger.folder import Folder
 
-__all__ = ["KNOWN_GOOD", "check_mutex", "check_ranges", "filesystem_of"]
+__all__ = ["KNOWN_GOOD", "check_mutex", "check_ranges", "filesystem_of", "try_everything"]
 
 KNOWN_GOOD = frozenset({"ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs"})
 # Each participant tests on a place of its own, so that tests at the same time do not meet.
@@ -82,6 +83,64 @@ def check_mutex(folder: Folder) -> None:
         if filelock.lock_descriptor(other.fd, blocking=False):
             message = f"{folder.path}: two descriptors hold the exclusive lock on {MUTEX} at once"
             raise LedgerUnsupported(message)
+
+
+def try_everything(folder: Folder) -> None:
+    """Try all that a pool needs in an empty folder, between descriptors and between processes.
+
+    Raises
+    ------
+    LedgerUnsupported
+        When something does not exclude.
+    """
+    for name in (LEDGER, MUTEX):
+        os.close(folder.open_file(name, create=True))
+    check_ranges(folder)
+    with closing(_Opened(folder, MUTEX)) as mutex, closing(_Opened(folder, LEDGER)) as ledger:
+        if not filelock.lock_descriptor(mutex.fd, blocking=False):
+            message = f"{folder.path}: nobody can take the exclusive lock on {MUTEX}"
+            raise LedgerUnsupported(message)
+        check_mutex(folder)
+        set_lock(ledger.fd, 0, 1)
+        fcntl.flock(folder.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unseen = _unseen_by_a_child(folder)
+    if unseen:
+        message = f"{folder.path}: another process does not see our lock on {' and '.join(unseen)}"
+        raise LedgerUnsupported(message)
+
+
+def _unseen_by_a_child(folder: Folder) -> list[str]:
+    """Return what a child that opens the files for itself could lock although we have."""
+    pid = os.fork()
+    if pid == 0:
+        status = 255
+        try:
+            status = sum(1 << bit for bit, lock in enumerate(_LOCKS.values()) if lock(folder))
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return [name for bit, name in enumerate(_LOCKS) if status < 0 or status & 1 << bit]
+
+
+def _locks_mutex(folder: Folder) -> bool:
+    return bool(filelock.lock_descriptor(folder.open_file(MUTEX), blocking=False))
+
+
+def _locks_range(folder: Folder) -> bool:
+    return not any_locked(folder.open_file(LEDGER), 0, 1)
+
+
+def _locks_folder(folder: Folder) -> bool:
+    try:
+        fcntl.flock(
+            os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder.fd), fcntl.LOCK_EX | fcntl.LOCK_NB
+        )
+    except BlockingIOError:
+        return False
+    return True
+
+
+_LOCKS = {"the mutex": _locks_mutex, "a range": _locks_range, "the folder": _locks_folder}
 
 
 class _Opened:

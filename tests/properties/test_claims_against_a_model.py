@@ -30,8 +30,8 @@ from hypothesis.stateful import (
 from pytest_gpuguard.budget import admission
 from pytest_gpuguard.budget.claimant import Claimant
 from pytest_gpuguard.budget.errors import BudgetDeadlock, BudgetTooLarge
-from pytest_gpuguard.budget.limits import set_limits
 from pytest_gpuguard.budget.settings import Settings
+from pytest_gpuguard.budget.standing import set_limits
 from pytest_gpuguard.ledger.entrance import open_pool
 from pytest_gpuguard.ledger.reader import Reader
 from pytest_gpuguard.ledger.wakeup import Wake, Watches, drain

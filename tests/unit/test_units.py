@@ -36,7 +36,8 @@ def test_negative_numbers_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("2s", 2), ("250ms", 0.25), ("30min", 1800), ("1.5h", 5400), ("3", 3), (0.5, 0.5)]
+    ("text", "seconds"),
+    [("2s", 2), ("250ms", 0.25), ("30min", 1800), ("1.5h", 5400), ("7d", 604_800), ("3", 3), (0.5, 0.5)],
 )
 def test_durations_are_read(text, seconds):
     assert parse_seconds(text) == pytest.approx(seconds)

@@ -9,8 +9,8 @@ from pytest_gpuguard.budget.limits import (
     default_limits,
     device_limits,
     pinned_limit,
-    set_limits,
 )
+from pytest_gpuguard.budget.standing import set_limits
 
 GIB, MIB = 1 << 30, 1 << 20
 
