@@ -79,6 +79,11 @@ CATALOGUE: dict[str, Code] = {
             "see who uses it with `nvidia-smi`; in EXCLUSIVE_PROCESS mode run one worker for each device",
         ),
         Code(
+            "GPG402",
+            "there are more workers than devices, and a device that would be shared takes one process alone",
+            "run one worker for each device, or set its compute mode to DEFAULT",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

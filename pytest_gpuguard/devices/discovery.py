@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.devices.bounded import within
-from pytest_gpuguard.devices.visible import visible
+from pytest_gpuguard.devices.visible import choices, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Device", "Discovery", "discover", "discovered", "free_bytes"]
+__all__ = ["Device", "Discovery", "discover", "discovered", "free_bytes", "shareable"]
 
 _PATIENCE = 5.0
+_MODES = {0: "DEFAULT", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One device: uuid, model, bytes of memory in all, compute capability (None where it cannot be told)."""
+    """One device: uuid, model, bytes of memory in all, compute capability (None where it cannot be told).
+
+    ``mode`` is its compute mode, ``parent`` the uuid of the device of which it is a MIG part.
+    """
 
     uuid: str
     name: str
     total: int
     capability: tuple[int, int] | None = None
+    mode: str = "DEFAULT"
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,26 @@ def discover(environ: Mapping[str, str] = os.environ, patience: float = _PATIENC
     patience
         Longest time for the driver's answer, in seconds.
     """
+    return _found(environ, patience, _seen)
+
+
+def shareable(environ: Mapping[str, str] = os.environ, patience: float = _PATIENCE) -> Discovery:
+    """Return the devices that this process can share out: as :func:`discover`, but with every MIG part.
+
+    Where models are mixed and indexes may be meant in CUDA's order, which NVML does not know, CUDA is asked.
+    """
+    found = _found(environ, patience, _shared)
+    if not (found.devices and found.evidence):
+        return found
+    asked = _ask_cuda(patience)
+    return asked if asked.devices else found
+
+
+def _found(
+    environ: Mapping[str, str],
+    patience: float,
+    choose: Callable[[str | None, list[Device], list[Device]], list[str]],
+) -> Discovery:
     try:
         import pynvml
     except ImportError:
@@ -57,8 +83,7 @@ def discover(environ: Mapping[str, str] = os.environ, patience: float = _PATIENC
         return Discovery(evidence=f"NVML: {error}")
     setting = environ.get("CUDA_VISIBLE_DEVICES")
     by_uuid = {device.uuid: device for device in (*devices, *parts)}
-    seen = visible(setting, [device.uuid for device in devices], [part.uuid for part in parts])
-    found = tuple(by_uuid[uuid] for uuid in seen)
+    found = tuple(by_uuid[uuid] for uuid in choose(setting, devices, parts))
     if not found:
         return Discovery(
             evidence=f"NVML sees {len(devices)} devices, CUDA_VISIBLE_DEVICES={setting!r} shows none"
@@ -69,6 +94,15 @@ def discover(environ: Mapping[str, str] = os.environ, patience: float = _PATIENC
             found, "devices of several models: set CUDA_DEVICE_ORDER=PCI_BUS_ID, so that indexes agree"
         )
     return Discovery(found)
+
+
+def _seen(setting: str | None, devices: list[Device], parts: list[Device]) -> list[str]:
+    return visible(setting, [device.uuid for device in devices], [part.uuid for part in parts])
+
+
+def _shared(setting: str | None, devices: list[Device], parts: list[Device]) -> list[str]:
+    of = {device.uuid: [part.uuid for part in parts if part.parent == device.uuid] for device in devices}
+    return choices(setting, [device.uuid for device in devices], of)
 
 
 @cache
@@ -115,8 +149,13 @@ def _free(nvml: Any, uuid: str) -> int:
 def _ask(nvml: Any) -> tuple[list[Device], list[Device]]:
     with _started(nvml):
         handles = [nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())]
-        parts = [_device(nvml, part) for handle in handles for part in _parts(nvml, handle)]
-        return [_device(nvml, handle) for handle in handles], parts
+        devices = [_device(nvml, handle) for handle in handles]
+        parts = [
+            replace(_device(nvml, part), parent=device.uuid)
+            for device, handle in zip(devices, handles, strict=True)
+            for part in _parts(nvml, handle)
+        ]
+        return devices, parts
 
 
 def _parts(nvml: Any, handle: Any) -> Iterator[Any]:
@@ -129,13 +168,17 @@ def _parts(nvml: Any, handle: Any) -> Iterator[Any]:
 
 
 def _device(nvml: Any, handle: Any) -> Device:
-    uuid, name = _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle))
-    total = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    try:
+    found = Device(
+        _text(nvml.nvmlDeviceGetUUID(handle)),
+        _text(nvml.nvmlDeviceGetName(handle)),
+        int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
+    )
+    with contextlib.suppress(nvml.NVMLError):  # not supported, such as of a part
         major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    except nvml.NVMLError:  # not supported, such as of a part
-        return Device(uuid, name, total)
-    return Device(uuid, name, total, (int(major), int(minor)))
+        found = replace(found, capability=(int(major), int(minor)))
+    with contextlib.suppress(nvml.NVMLError):
+        found = replace(found, mode=_MODES.get(int(nvml.nvmlDeviceGetComputeMode(handle)), "DEFAULT"))
+    return found
 
 
 def _text(value: str | bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["simulated", "trim"]
+__all__ = ["simulated", "started", "trim"]
 
 
 def simulated(environment: str | None) -> bool:
@@ -24,6 +24,15 @@ def simulated(environment: str | None) -> bool:
     if config is not None:
         return bool(getattr(config, "ENABLE_CUDASIM", 0))
     return (environment or "0").strip() not in {"", "0"}
+
+
+def started() -> str | None:
+    """Return the library that has started CUDA in this process, or None: from then on devices are fixed."""
+    driver: Any = getattr(sys.modules.get("numba.cuda.cudadrv.driver"), "driver", None)
+    if getattr(driver, "is_initialized", False):
+        return "numba"
+    torch: Any = sys.modules.get("torch")
+    return "torch" if hasattr(torch, "cuda") and torch.cuda.is_initialized() else None
 
 
 def trim() -> list[str]:

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["visible"]
+__all__ = ["choices", "visible"]
 
 _INDEX = re.compile(r"\s*[+]?(\d+)")
 _NAMED = ("GPU-", "MIG-")
@@ -31,11 +31,33 @@ def visible(setting: str | None, uuids: Sequence[str], parts: Sequence[str] = ()
     """
     if setting is None:
         return list(uuids)
+    if _of_parts(setting):
+        return _listed(setting, parts)[:1]
+    return _listed(setting, uuids)
+
+
+def choices(setting: str | None, uuids: Sequence[str], parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the uuids that several processes can be given of what ``setting`` shows.
+
+    Parameters
+    ----------
+    setting, uuids
+        As for :func:`visible`.
+    parts
+        Uuids of the MIG parts by that of their device. One process sees one part; each can have its own.
+    """
+    if setting is not None and _of_parts(setting):
+        return _listed(setting, [part for of_one in parts.values() for part in of_one])
+    return [choice for uuid in visible(setting, uuids) for choice in parts.get(uuid) or [uuid]]
+
+
+def _of_parts(setting: str) -> bool:
+    return setting.lstrip().startswith("MIG-")
+
+
+def _listed(setting: str, uuids: Sequence[str]) -> list[str]:
     entries = [entry.strip() for entry in setting.split(",")]
-    if entries[0].startswith("MIG-"):
-        part = _named(entries[0], parts)
-        return [part] if part else []
-    by_name = entries[0].startswith("GPU-")
+    by_name = entries[0].startswith(_NAMED)
     found: list[str] = []
     for entry in entries:
         uuid = _named(entry, uuids) if by_name else _numbered(entry, uuids)

@@ -76,6 +76,8 @@ class Gather:
         self._began, self.started = datetime.now(UTC), time.monotonic()
         self._gathered = Gathered()
         self._wide_leaks = 0
+        #: What people should know of the run as a whole.
+        self.notes: list[str] = []
         self._report: RunReport | None = None
         self._unwritten: OSError | None = None
         self._known = Known(settings.baseline)
@@ -200,6 +202,7 @@ class Gather:
             self._folder.write_head(msgspec.json.encode({"run": self._head(), "settings": self._shown()}))
 
     def _build(self, exit_status: int) -> RunReport:
+        self._gathered.add({"notes": self.notes})
         interrupted = exit_status == pytest.ExitCode.INTERRUPTED
         head = self._head(exit_status, "interrupted" if interrupted else "finished")
         return build(self._gathered, head, self._shown(), self._known.baseline, self._known.today)

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "register"]
 
-Kind = Literal["amount", "amounts", "choice", "duration", "file", "flag", "name", "path"]
+Kind = Literal["amount", "amounts", "choice", "devices", "duration", "file", "flag", "name", "path"]
 
 _METAVARS = {
     "amount": "SIZE",
     "amounts": "NAME=SIZE,...",
+    "devices": "auto|isolate|none|LIST",
     "duration": "TIME",
     "file": "FILE",
     "name": "NAME",
@@ -99,6 +100,13 @@ OPTIONS = (
     ),
     Option("context", "amount", "512MiB", "device memory for the CUDA context of a worker"),
     Option("baseline", "file", None, "file of known leaks, kept by `gpuguard baseline`"),
+    Option(
+        "devices",
+        "devices",
+        "auto",
+        "which devices each worker sees: auto (its own first, the others behind it), isolate (its own), none "
+        "(what the caller sees), or a list of indexes into the caller's and of uuids, handed out as by auto",
+    ),
     Option("report", "path", None, "folder for report.json and stacks (under CI: .gpuguard)"),
 )
 

@@ -14,6 +14,7 @@ from pytest_gpuguard.hooks.gather import Gather
 from pytest_gpuguard.hooks.guard import Guard
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
+from pytest_gpuguard.hooks.placement import Placement, place_here
 from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.settings import resolve
 
@@ -39,11 +40,15 @@ def activate(config: pytest.Config) -> None:
         return
     run = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid.uuid4().hex[:6]}"
     folder = RunFolder.create(config, run)
-    guard = None
+    guard = placed = None
     # xdist's controller runs no test: nothing is patched there.
     if config.getoption("dist", "no") == "no":
+        placed = place_here(settings.devices)
         guard = _guard(config, settings, folder, "main", run, time.monotonic())
-    config.pluginmanager.register(Gather(config, settings, folder, run, guard), "gpuguard-gather")
+    gather = Gather(config, settings, folder, run, guard)
+    gather.notes += [placed] if placed else []
+    config.pluginmanager.register(gather, "gpuguard-gather")
+    config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
 
 
 def _as_the_controller_says(settings: Settings, shared: Mapping[str, str]) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ class Settings:
     oversize: str | None
     context: int
     baseline: Path | None
+    devices: str
     report: Path | None
     shown: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -130,9 +132,19 @@ def _pool(name: str) -> str:
     return check_pool(name)
 
 
+def _devices(text: str) -> str:
+    if not re.fullmatch(
+        r"auto|isolate|none|\s*(\d+|(GPU|MIG)-[\w/-]+)(\s*,\s*(\d+|(GPU|MIG)-[\w/-]+))*\s*", text
+    ):
+        message = f"{text!r} is none of auto, isolate, none, and no list such as '1,0' or 'GPU-5a2b,GPU-77c0'"
+        raise ValueError(message)
+    return text
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "amount": parse_bytes,
     "amounts": _limits,
+    "devices": _devices,
     "duration": parse_seconds,
     "name": _pool,
 }

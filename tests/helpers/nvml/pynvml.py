@@ -1,6 +1,7 @@
 """Stands for nvidia-ml-py in inner runs.
 
-The file ``DEVICES`` holds ``[[uuid, name, total, free], ...]``, after which the capability may follow.
+The file ``DEVICES`` holds ``[[uuid, name, total, free], ...]``, after which the capability may follow, and
+then the compute mode.
 """
 
 from __future__ import annotations
@@ -58,3 +59,7 @@ def nvmlDeviceGetMigMode(handle):  # noqa: N802
 
 def nvmlDeviceGetCudaComputeCapability(handle):  # noqa: N802
     return [*_devices()[handle], (9, 0)][4]
+
+
+def nvmlDeviceGetComputeMode(handle):  # noqa: N802
+    return ([*_devices()[handle], (9, 0)][:5] + _devices()[handle][5:] + [0])[5]
