@@ -4,13 +4,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test soak check conformance wheel clean
+.PHONY: demo test test-gpu soak check conformance wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not soak" tests
+
+# The contract of fixtures, solver and detectors on a real device; `make test` runs the same tests in the lanes without.
+test-gpu: $(READY)
+	NUMBA_ENABLE_CUDASIM=0 LANE=gpu $(BIN)/python -m pytest -rs tests/contract
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak tests

@@ -6,13 +6,12 @@ Which lane is decided by the process: the simulator in a plain run, the fake dri
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakecuda import control
+from tests.fakecuda.bodies import bodies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,15 +19,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[None]:
-    """Bodies for kernels in the fake lane; anywhere else they have their own."""
-    if not control.is_loaded() or importlib.util.find_spec("nvidia") is None:
+    """Bodies for kernels where they have none of their own."""
+    with bodies() as found:
         yield
-        return
-    from tests.fakecuda.kernels import HostKernels
-
-    with HostKernels(control.attach()) as bodies:
-        yield
-    assert bodies.unknown == []
+    assert found is None or found.unknown == []
 
 
 @pytest.fixture
