@@ -1,6 +1,7 @@
 """The catalogue of GPGnnn codes: one sentence and one hint each.
 
-Numbers are never reused: ``1xx`` threads, ``2xx`` buffers, ``3xx`` budget, ``4xx`` device,
+Numbers are never reused: ``1xx`` threads and what else
+the host has, ``2xx`` buffers, streams and events, ``3xx`` budget, ``4xx`` device,
 ``5xx`` configuration, ``6xx`` stalls, ``9xx`` our own faults.
 """
 
@@ -32,6 +33,26 @@ CATALOGUE: dict[str, Code] = {
             "GPG110",
             "a background thread ended with an exception while its test waited for it",
             "mend the exception shown as the cause; hand errors of the thread to whoever waits for it",
+        ),
+        Code(
+            "GPG201",
+            "page-locked host memory outlived the scope that made it",
+            "free it where its scope ends; the host has only so much of it, for all workers together",
+        ),
+        Code(
+            "GPG202",
+            "device memory outlived the scope that made it",
+            "drop the last reference where its scope ends, or close the owner that keeps it",
+        ),
+        Code(
+            "GPG203",
+            "a stream outlived the scope that made it",
+            "drop the last reference where its scope ends, or make it in a fixture of a wider scope",
+        ),
+        Code(
+            "GPG204",
+            "an event outlived the scope that made it",
+            "drop the last reference where its scope ends, or make it in a fixture of a wider scope",
         ),
         Code(
             "GPG301",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["simulated", "started", "trim"]
+__all__ = ["flush_numba", "simulated", "started", "trim"]
 
 
 def simulated(environment: str | None) -> bool:
@@ -40,7 +40,7 @@ def trim() -> list[str]:
     return [name for name, give_back in _LIBRARIES.items() if give_back()]
 
 
-def _numba() -> bool:
+def flush_numba() -> bool:
     """Flush both queues of every context: a freed array may wait there for nine others."""
     driver: Any = getattr(sys.modules.get("numba.cuda.cudadrv.driver"), "driver", None)
     gpus: Any = getattr(sys.modules.get("numba.cuda.cudadrv.devices"), "gpus", None)
@@ -74,4 +74,4 @@ def _torch() -> bool:
     return True
 
 
-_LIBRARIES = {"numba": _numba, "cupy": _cupy, "torch": _torch}
+_LIBRARIES = {"numba": flush_numba, "cupy": _cupy, "torch": _torch}

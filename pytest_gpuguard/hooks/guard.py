@@ -15,6 +15,7 @@ import pytest
 
 from pytest_gpuguard.hooks.dossier import Dossier
 from pytest_gpuguard.hooks.known import Known, is_own
+from pytest_gpuguard.hooks.probes import probes_for
 from pytest_gpuguard.track.deaths import Death, DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.leak import origin
@@ -22,7 +23,6 @@ from pytest_gpuguard.track.monitor import Monitor
 from pytest_gpuguard.track.scope import Fixture, Owner, Scene
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.stall import StallWatch
-from pytest_gpuguard.track.threads import ThreadProbe
 from pytest_gpuguard.track.tracker import Tracker
 from pytest_gpuguard.track.words import said, sound
 
@@ -99,19 +99,21 @@ class Guard:
     ) -> None:
         self._settings, self._worker, self._started = settings, worker, started
         self._own: list[dict[str, Any]] = []
+        self._item: pytest.Item | None = None
         self._places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         self.scene = Scene()
-        self.threads = ThreadProbe(self.scene)
+        self.threads, probes = probes_for(self.scene, settings.leak_kinds)
         self.interrupter = Interrupter(self.scene)
         self.tracker = Tracker(
-            [self.threads],
+            probes,
             self._places,
             worker=worker,
             started=started,
             settle_for=settings.settle,
             reap=settings.reap,
             values=self._values,
+            let_go=self._let_go,
         )
         self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places)
         self.deaths = DeathWatch(
@@ -283,11 +285,17 @@ class Guard:
                 self._fail(report, self._own)
             self._own = []
         # A rerun of the test is a new owner, under the same protocol.
+        assert self._item is not None
         self._begin(self._item)
 
     def _attach(self, report: pytest.TestReport, payload: dict[str, Any]) -> None:
         filled: dict[str, Any] = {name: entries for name, entries in payload.items() if entries}
-        process = {"id": self._worker, "pid": os.getpid(), "unable": self._unable()}
+        process = {
+            "id": self._worker,
+            "pid": os.getpid(),
+            "unable": self._unable(),
+            "watching": self.tracker.watching(),
+        }
         setattr(report, ATTRIBUTE, filled | {"counts": self.tracker.counts(), "process": process})
 
     def _unable(self) -> str | None:
@@ -308,6 +316,12 @@ class Guard:
 
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
         return self.tracker.judge(verified=verified) if self._settings.leaks != "off" else []
+
+    def _let_go(self) -> None:
+        # pytest drops the values of a test's fixtures after the last report only: they are no leak.
+        funcargs = getattr(self._item, "funcargs", None)
+        if funcargs:
+            funcargs.clear()
 
     def _values(self) -> Iterator[tuple[Owner, object]]:
         """Yield what the wider fixtures in force have given, and whose it is."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Option", "register"]
 
-Kind = Literal["amount", "amounts", "choice", "devices", "duration", "file", "flag", "name", "path"]
+Kind = Literal["amount", "amounts", "choice", "devices", "duration", "file", "flag", "kinds", "name", "path"]
 
 _METAVARS = {
     "amount": "SIZE",
@@ -18,6 +18,7 @@ _METAVARS = {
     "devices": "auto|isolate|none|LIST",
     "duration": "TIME",
     "file": "FILE",
+    "kinds": "KIND,...",
     "name": "NAME",
     "path": "DIR",
 }
@@ -67,6 +68,12 @@ OPTIONS = (
         "what a leak does: off (nothing is watched), report (letter L, exit code untouched), "
         "error (the test gets an error as well; leaks of wider scopes make the run fail)",
         ("off", "report", "error"),
+    ),
+    Option(
+        "leak-kinds",
+        "kinds",
+        "thread,process,pinned,device,stream,event,shm",
+        "what is watched; also fd and memory, which cost more, and all",
     ),
     Option("settle", "duration", "2s", "longest time that a suspect may take to go"),
     Option("reap", "flag", "false", "after reporting, stop what leaked, so that the rest of the run goes on"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Settings", "is_active", "resolve"]
 
+#: The kinds of leak that can be asked for.
+KINDS = frozenset({"thread", "process", "pinned", "device", "stream", "event", "shm", "fd", "memory"})
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -35,6 +37,7 @@ class Settings:
     """
 
     leaks: str
+    leak_kinds: frozenset[str]
     settle: float
     reap: bool
     thread_death: str
@@ -141,11 +144,20 @@ def _devices(text: str) -> str:
     return text
 
 
+def _kinds(text: str) -> frozenset[str]:
+    kinds = frozenset(word.strip() for word in text.split(",") if word.strip())
+    if not kinds or not kinds <= KINDS | {"all"}:
+        message = f"{text!r} is no list of kinds; there are {', '.join(sorted(KINDS))} and all"
+        raise ValueError(message)
+    return KINDS if "all" in kinds else kinds
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "amount": parse_bytes,
     "amounts": _limits,
     "devices": _devices,
     "duration": parse_seconds,
+    "kinds": _kinds,
     "name": _pool,
 }
 

@@ -205,7 +205,8 @@ class Worker(msgspec.Struct):
     """One process that ran tests; ``pid`` is 0 when it ended before it said anything.
 
     ``end`` is ok, crashed, killed (by us) or open (nothing is known of its end), ``unable`` says why no wait
-    could be broken in it, ``error`` how it ended, ``stacks`` names the file with its stacks.
+    could be broken in it, ``error`` how it ended, ``stacks`` names the file with its stacks, ``watching`` who
+    told in it what was made.
     """
 
     id: str
@@ -216,6 +217,7 @@ class Worker(msgspec.Struct):
     finished: float | None = None
     error: str = ""
     stacks: str = ""
+    watching: list[str] = []
 
 
 class Setting(msgspec.Struct, frozen=True):

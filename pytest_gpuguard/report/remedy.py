@@ -26,11 +26,19 @@ def _call(closing: str | None) -> str:
     return f"call its `{closing or 'close'}()` after the yield"
 
 
-_ENDS = {"thread": "tell it to stop and join it"}
+_ENDS = {
+    "thread": "tell it to stop and join it",
+    "stream": "drop the last reference to it",
+    "event": "drop the last reference to it",
+}
+
+
+def _thing(leak: Leak) -> str:
+    return leak.kind if leak.kind == "thread" else leak.what
 
 
 def _makes(leak: Leak) -> str:
-    return "starts the thread" if leak.kind == "thread" else f"makes the {leak.kind}"
+    return f"{'starts' if leak.kind in {'thread', 'process'} else 'makes'} the {_thing(leak)}"
 
 
 def _closes(leak: Leak) -> str:
@@ -53,7 +61,7 @@ def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "
             f"write `yield` for `return`, and {_call(closing)}"
         )
-    return f"fixture `{fixture.name}` yields a {made} but the {leak.kind} lives on: {_call(closing)}"
+    return f"fixture `{fixture.name}` yields a {made} but the {_thing(leak)} lives on: {_call(closing)}"
 
 
 def remedy(leak: Leak) -> str:

@@ -29,6 +29,7 @@ from pytest_gpuguard.report.trouble import (
     lease_lines,
     stall_lines,
 )
+from pytest_gpuguard.report.watched import watched_lines
 from pytest_gpuguard.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -218,16 +219,4 @@ def closing_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
     if report.gone:
         text = f"gpuguard: {count(len(report.gone), 'leak')} of the baseline gone: `gpuguard baseline prune`"
         lines.append([Piece(text, "good")])
-    return [*lines, *budget_lines(report, verbosity), _watched(report)]
-
-
-def _watched(report: RunReport) -> Line:
-    if report.settings["leaks"].value == "off":
-        return [Piece("gpuguard: leaks=off, so nothing is said about what was left behind", "dim")]
-    seen = ", ".join(count(probe.seen, probe.kind) for probe in report.probes) or "nothing"
-    known = sum(probe.known for probe in report.probes)
-    kept = f" ({known} kept by libraries)" if known else ""
-    text = f"gpuguard: {seen} seen{kept} in {count(len(report.tests), 'test')}"
-    return [
-        Piece(text if report.groups else f"{text}, nothing left behind", "dim" if report.groups else "good")
-    ]
+    return [*lines, *budget_lines(report, verbosity), *watched_lines(report, verbosity)]

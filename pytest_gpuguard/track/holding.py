@@ -7,6 +7,7 @@ test and is in the hands of a wider fixture is judged when that fixture ends.
 from __future__ import annotations
 
 import gc
+import sys
 import types
 from collections import deque
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from pytest_gpuguard.track.stacks import HARNESS
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["holds"]
+__all__ = ["behind", "holds"]
 
 _MOST = 5000
 # Through these everything is reached from everywhere: globals, classes, the running test itself.
@@ -25,6 +26,16 @@ _NOT_THROUGH = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType,
 
 def _is_passage(thing: object) -> bool:
     return not isinstance(thing, _NOT_THROUGH) and type(thing).__module__.partition(".")[0] not in HARNESS
+
+
+def behind(thing: object) -> list[object]:
+    """Return what ``thing`` refers to; arrays do not tell the collector whose memory they show."""
+    found = gc.get_referents(thing)
+    numpy = sys.modules.get("numpy")
+    # By its type and the type's own descriptor: nothing that a subclass defines may run.
+    if numpy is not None and issubclass(type(thing), numpy.ndarray):
+        found.append(numpy.ndarray.base.__get__(thing))
+    return found
 
 
 def holds(value: object, things: Collection[object]) -> bool:
@@ -38,7 +49,7 @@ def holds(value: object, things: Collection[object]) -> bool:
         thing = waiting.popleft()
         if id(thing) in wanted:
             return True
-        for other in gc.get_referents(thing) if _is_passage(thing) else ():
+        for other in behind(thing) if _is_passage(thing) else ():
             if id(other) not in seen:
                 seen.add(id(other))
                 waiting.append(other)

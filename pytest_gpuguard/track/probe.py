@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.track.scope import Birth
     from pytest_gpuguard.track.stacks import Places
@@ -106,3 +106,10 @@ class Probe(Protocol):
 
     def seen(self) -> Mapping[str, int]:
         """Return how many things of each kind were seen so far."""
+
+    def existed(self) -> Mapping[str, int]:
+        """Return how many of these were there before anything was watched; they are nobody's leak."""
+
+    @property
+    def watching(self) -> Sequence[str]:
+        """Who really tells what is made, in words; empty while nobody does."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["BEFORE", "Birth", "Certainty", "Fixture", "Owner", "Phase", "Scene"]
 
 Phase = Literal["setup", "call", "teardown"]
-Certainty = Literal["exact", "inherited", "inferred"]
+#: ``inherited`` from the thread that made it; ``inferred`` from what was in force when it was first seen.
+Certainty = Literal["exact", "inherited", "inferred", "unknown"]
 
 
 @dataclass(slots=True, eq=False)

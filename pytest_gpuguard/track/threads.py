@@ -95,10 +95,11 @@ def _is_simulated(thread: threading.Thread) -> bool:
 class ThreadProbe:
     """Sees every thread started through :class:`threading.Thread` while it is installed."""
 
-    kinds = frozenset({"thread"})
     unable = None
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, kinds: frozenset[str] = frozenset({"thread"})) -> None:
+        # Not asked for, threads are still recorded: what they make inherits from them.
+        self.kinds = kinds & {"thread"}
         self._scene = scene
         # Guards can be nested (a suite that runs pytest in its own process): each has its own records.
         self._record = f"_gpuguard_birth_{next(_SERIAL)}"
@@ -156,6 +157,8 @@ class ThreadProbe:
 
     def suspects(self) -> list[ThreadSuspect]:
         """Return the live threads whose owner has ended and that were not reported before."""
+        if not self.kinds:
+            return []
         return [entry for entry in self._living() if entry.birth.owner.ended and not entry.birth.reported]
 
     def abandoned(self) -> list[ThreadSuspect]:
@@ -171,7 +174,17 @@ class ThreadProbe:
 
     def seen(self) -> dict[str, int]:
         """Return how many threads were started."""
-        return {"thread": self._started}
+        return dict.fromkeys(self.kinds, self._started)
+
+    def existed(self) -> dict[str, int]:
+        return {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread that was seen being started is alive."""
+        return next(self._living(), None) is not None
+
+    watching = ("threading",)
 
     def _living(self) -> Iterator[ThreadSuspect]:
         for thread in threading.enumerate():

@@ -55,6 +55,8 @@ class Tracker:
         Whether leaks are stopped once they are recorded.
     values
         Gives what the wider fixtures in force have given, each with its owner.
+    let_go
+        Drops what the harness itself still holds of the test; asked once there is a suspect.
     """
 
     def __init__(
@@ -67,10 +69,12 @@ class Tracker:
         settle_for: float,
         reap: bool,
         values: Callable[[], Iterable[tuple[Owner, object]]] = tuple,
+        let_go: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probes, self._places, self._worker, self._started = probes, places, worker, started
         self._settle_for, self._reap, self._values, self._clock = settle_for, reap, values, clock
+        self._let_go = let_go
         self._forced = False
         self._serial = 0
         self.known: Counter[str] = Counter()
@@ -105,7 +109,9 @@ class Tracker:
             # Before the first look: what is made during it is for the next one.
             probe.looked()
             probe.sweep()
-        self._adopt(moved)
+        if any(True for probe in moved for _ in probe.suspects()):
+            self._let_go()
+            self._adopt(moved)
         left, waited = settle(lambda: list(self._suspects(moved)), self._settle_for, patient=_patient)
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
         if self._reap:
@@ -118,12 +124,21 @@ class Tracker:
         """Return what was reported before and is still there."""
         return [suspect for probe in self._probes for suspect in probe.abandoned()]
 
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Return how much was seen so far, and how much of it was set aside, by kind."""
-        seen: Counter[str] = Counter()
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """Return by kind how much was seen so far, how much of it was set aside, and why none can be seen."""
+        seen, existed, unable = Counter[str](), Counter[str](), dict[str, str | None]()
         for probe in self._probes:
             seen.update(probe.seen())
-        return {kind: {"seen": number, "known": self.known[kind]} for kind, number in seen.items()}
+            existed.update(probe.existed())
+            unable |= dict.fromkeys(probe.kinds, probe.unable)
+        return {
+            kind: {"seen": number, "known": self.known[kind] + existed[kind], "unable": unable.get(kind)}
+            for kind, number in seen.items()
+        }
+
+    def watching(self) -> list[str]:
+        """Return who tells what is made."""
+        return [name for probe in self._probes for name in probe.watching]
 
     def _adopt(self, probes: Iterable[Probe]) -> None:
         """Hand the suspects that the value of a wider fixture holds to that fixture: it is not over yet."""

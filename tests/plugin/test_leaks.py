@@ -331,12 +331,14 @@ CLEAN = """
 """
 
 
-def test_a_clean_run_says_one_line_and_what_was_watched(run):
+def test_a_clean_run_says_what_was_watched_and_no_more(run):
     inner = run.watched(test_it=CLEAN)
     assert inner.section == []
-    header, closing = [line for line in inner.out.splitlines() if line.startswith("gpuguard")]
+    header, closing, blank = [line for line in inner.out.splitlines() if line.startswith("gpuguard")]
     assert header == "gpuguard: active settle=0.2s"
     assert closing == "gpuguard: 1 thread seen in 1 test, nothing left behind"
+    assert blank.startswith("gpuguard: watched, none seen: ")
+    assert "pinned, device, stream, event" in blank
     assert "gpuguard" not in run.watched("-q").out
 
 
