@@ -48,7 +48,7 @@ class Desk:
         self, config: pytest.Config, settings: Settings, scene: Scene, worker: str, run: str, started: float
     ) -> None:
         self._config, self._settings, self._scene = config, settings, scene
-        self._who, self._worker, self._started = f"{worker} {run}", worker, started
+        self._who, self._worker, self._run, self._started = f"{worker} {run}", worker, run, started
         self._host: Host | None = None
         self._budget: Budget | None = None
         self._contexts: dict[str, Lease] = {}
@@ -135,8 +135,9 @@ class Desk:
         try:
             self._trim()
         finally:
-            lease.release()
+            # Before it is free: by then another may have it, and both together would seem to be too much.
             self._note_levels()
+            lease.release()
 
     def take_levels(self) -> list[tuple[str, str, float, int]]:
         """Return how what is held has changed since the last time, as the record has it."""
@@ -240,7 +241,8 @@ class Desk:
             # Who is in the way is known from a refusal; the claim that may wait comes after it.
             return budget.acquire(wants, timeout=0, patience=None, label=label)
         except BudgetTimeout as refused:
-            in_the_way = _names(refused.snapshot, wants)
+            # Of our own run it goes without saying.
+            in_the_way = [who.replace(f" {self._run} ", " ") for who in _names(refused.snapshot, wants)]
         began, end = time.monotonic(), "interrupted"
         self._waiting = amounts_text(wants), began
         timed, self._scene.progress = self._scene.progress is not None, None

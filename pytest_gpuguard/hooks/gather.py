@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_summary
 from pytest_gpuguard.hooks.guard import ATTRIBUTE
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.report.baseline import apply
-from pytest_gpuguard.report.build import Gathered, build, group
+from pytest_gpuguard.report.build import Gathered, build, encode, group
 from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
-from pytest_gpuguard.report.text import Piece, closing_lines, section_lines
+from pytest_gpuguard.report.reading import read_report
+from pytest_gpuguard.report.text import Line, Piece, closing_lines, section_lines
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.guard import Guard
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
-    from pytest_gpuguard.report.text import Line
 
 __all__ = ["Gather"]
 
@@ -211,11 +212,13 @@ class Gather:
         import msgspec
 
         try:
-            self._folder.write_report(msgspec.json.format(msgspec.json.encode(report), indent=1))
+            encoded = encode(report)
+            self._folder.write_report(msgspec.json.format(encoded, indent=1))
             self._journal.close()
             self._folder.forget_journals()
             if self._settings.report is not None:
-                self._folder.export(self._settings.report)
+                self._folder.export(self._settings.report, views(read_report(encoded, "")))
+            write_step_summary(report)
         except OSError as problem:  # a full disk must not take the verdict of the tests with it
             self._unwritten = problem
 
@@ -230,6 +233,12 @@ class Gather:
             self._print(terminalreporter, [*lines, *([[], *why] if why else []), []])
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
+        if self._settings.report is not None and verbosity >= 0 and self._unwritten is None:
+            shown = Places(self._config.rootpath).scrub(str(self._settings.report / "index.html"))
+            terminalreporter.write_line(f"gpuguard: report in {shown}")
+        for command in workflow_commands(self._report):
+            terminalreporter.ensure_newline()
+            terminalreporter.write_line(command)
         if self._unwritten is not None:
             terminalreporter.write_line(
                 f"gpuguard: the record could not be written: {self._unwritten}", red=True

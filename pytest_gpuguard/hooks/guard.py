@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.dossier import Dossier
+from pytest_gpuguard.hooks.junit import junit_properties
 from pytest_gpuguard.hooks.known import Known, is_own
 from pytest_gpuguard.hooks.probes import probes_for
 from pytest_gpuguard.track.deaths import Death, DeathWatch
@@ -296,6 +297,7 @@ class Guard:
             "unable": self._unable(),
             "watching": self.tracker.watching(),
         }
+        report.user_properties += junit_properties(payload)
         setattr(report, ATTRIBUTE, filled | {"counts": self.tracker.counts(), "process": process})
 
     def _unable(self) -> str | None:

@@ -162,7 +162,7 @@ class Leasing:
         from pytest_gpuguard.budget import BudgetTooLarge
 
         text = str(error)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, GuardError):
             text = f"the budget in {self.desk.directory} cannot be used: {text}"
         if isinstance(error, BudgetTooLarge) and self._skips(amounts):
             return pytest.skip.Exception(text)

@@ -21,13 +21,15 @@ from filelock import FileLock, Timeout
 from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pytest
 
 __all__ = ["RunFolder"]
 
 _KEPT = 5
+#: What stands in the beginning of each view.
+_OURS, _BEGINNING = b"pytest-gpuguard", 1024
 _STACKS = re.compile(r"\w+-\d+\.txt")
 
 
@@ -58,6 +60,14 @@ def _forget_all_but_the_last(others: Iterable[Path]) -> None:
             over += 1
             if over >= _KEPT:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_if_theirs(path: Path) -> None:
+    if path.exists():
+        with path.open("rb") as file:
+            if _OURS not in file.read(_BEGINNING):
+                message = f"{path.name} is there and not ours: name another folder"
+                raise FileExistsError(message)
 
 
 class RunFolder:
@@ -136,14 +146,23 @@ class RunFolder:
         self._replace(path, encoded.decode())
         return path
 
-    def export(self, folder: Path) -> None:
-        """Copy record and stacks to ``folder``; one that is made here keeps itself out of version control.
+    def export(self, folder: Path, views: Mapping[str, str]) -> None:
+        """Copy record and stacks to ``folder``, with views beside them (texts by file name).
 
-        A folder that was there may be anybody's: in it nothing is touched but what an export has left.
+        One that is made here keeps itself out of version control. A folder that was there may be anybody's:
+        in it nothing is touched but what an export has left.
+
+        Raises
+        ------
+        OSError
+            Also where a file of somebody else's has the name of one of ours.
         """
         if not folder.exists():
             folder.mkdir(parents=True)
             (folder / ".gitignore").write_text("*\n")
+        for name, text in views.items():
+            _refuse_if_theirs(folder / name)
+            self._replace(folder / name, text)
         shutil.copy2(self.path / REPORT, folder / REPORT)
         for old in (folder / "stacks").glob("*.txt"):
             if _STACKS.fullmatch(old.name):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pytest_gpuguard import __version__
 from pytest_gpuguard.report.baseline import Baseline, apply, gone
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.report.model import TestSpan
 
-__all__ = ["Gathered", "build", "group", "group_payload"]
+__all__ = ["Gathered", "build", "encode", "group", "group_payload"]
 
 
 def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
@@ -115,6 +117,24 @@ def build(
         faults=gathered.faults,
         gone=gone(accepted, groups, tests, day),
     )
+
+
+def encode(report: RunReport) -> bytes:
+    """Return the record as JSON; names that are no valid text are made so."""
+    try:
+        return msgspec.json.encode(report)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_sound(msgspec.to_builtins(report)))
+
+
+def _sound(plain: Any) -> Any:
+    if isinstance(plain, str):
+        return plain.encode("utf-8", "backslashreplace").decode()
+    if isinstance(plain, list):
+        return [_sound(entry) for entry in plain]
+    if isinstance(plain, dict):
+        return {_sound(name): _sound(value) for name, value in plain.items()}
+    return plain
 
 
 def group_payload(leaks: Sequence[Payload]) -> list[LeakGroup]:

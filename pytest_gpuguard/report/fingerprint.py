@@ -48,5 +48,5 @@ def fingerprint(kind: str, created: Sequence[Frame], subject: str) -> str:
         if frame.role == "test" and frame is not suspect:
             break
         parts.append(f"{frame.file}:{frame.function}")
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256("\0".join(parts).encode(errors="backslashreplace")).hexdigest()
     return f"{_RECIPE}:{digest[:16]}"

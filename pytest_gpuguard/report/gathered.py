@@ -117,7 +117,18 @@ class Gathered:
 
     def levels(self) -> list[Levels]:
         """Return what was held over time, by resource and worker."""
+        for series in self._levels.values():
+            worker = self.workers.get(series.worker)
+            if worker is not None and worker.end in {"crashed", "killed"} and series.amount[-1]:
+                self._end(series)
         return [self._levels[key] for key in sorted(self._levels, key=lambda key: key[::-1])]
+
+    def _end(self, series: Levels) -> None:
+        """End what a worker held that died before it could say that it gave it back."""
+        spans = (span for span in self.tests.values() if span.worker == series.worker)
+        ends = [span.stop for span in spans if span.stop >= series.at[-1]]
+        series.at.append(min(ends, default=series.at[-1]))
+        series.amount.append(0)
 
     def probes(self) -> list[Probe]:
         """Return what was watched over all processes, by kind."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.report.model import Levels
 
-__all__ = ["Peak", "peaks", "resources", "total"]
+__all__ = ["Peak", "in_bytes", "peaks", "resources", "total"]
 
 
 class Peak(NamedTuple):
@@ -18,6 +18,11 @@ class Peak(NamedTuple):
     resource: str
     amount: int
     at: float
+
+
+def in_bytes(resource: str) -> bool:
+    """Return whether a resource is memory; others are numbers of things."""
+    return resource == "pinned" or (resource.startswith("gpu.") and not resource.endswith(".slots"))
 
 
 def resources(levels: Iterable[Levels]) -> list[str]:

@@ -53,7 +53,9 @@ def printable(text: str) -> str:
 
 def count(number: int, noun: str) -> str:
     """Return ``"1 leak"`` or ``"3 leaks"``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def tail(text: str, width: int) -> str:
@@ -88,5 +90,13 @@ def head(status: str, subject: str, rest: str, right: str) -> Line:
 
 def wrapped(text: str, style: str = "") -> Iterator[Line]:
     """Yield a sentence over as many lines as it takes."""
-    for line in textwrap.wrap(printable(text), WIDTH, subsequent_indent="  ", break_on_hyphens=False):
+    lines = textwrap.wrap(
+        printable(text),
+        WIDTH,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        max_lines=_MOST_LINES,
+        placeholder=" ...",
+    )
+    for line in lines:
         yield [Piece(line, style)]

@@ -100,4 +100,12 @@ def load(path: Path) -> RunReport:
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise UnreadableError(message) from None
+    if encoded.lstrip()[:1] == b"<":
+        from pytest_gpuguard.report.html import record_in
+
+        found = record_in(encoded)
+        if found is None:
+            message = f"{path} is a page, but carries no record of a run"
+            raise UnreadableError(message)
+        encoded = found
     return read_report(encoded, str(path))

@@ -21,14 +21,7 @@ from pytest_gpuguard.report.lines import (
     wrapped,
 )
 from pytest_gpuguard.report.remedy import remedy
-from pytest_gpuguard.report.trouble import (
-    budget_lines,
-    crash_lines,
-    death_lines,
-    fault_lines,
-    lease_lines,
-    stall_lines,
-)
+from pytest_gpuguard.report.trouble import budget_lines, trouble_blocks
 from pytest_gpuguard.report.watched import watched_lines
 from pytest_gpuguard.units import format_bytes, format_seconds
 
@@ -181,20 +174,9 @@ def _cut_off(report: RunReport) -> Iterator[Line]:
         yield from field("", f"and {len(report.unfinished) - _MOST_GROUPS} more")
 
 
-def _blocks(report: RunReport) -> list[list[Line]]:
-    found = (
-        fault_lines(report.faults),
-        crash_lines(report.workers, report.faults),
-        death_lines(report.deaths),
-        stall_lines(report.stalls),
-        lease_lines(report.waits),
-    )
-    return [block for block in map(list, found) if block]
-
-
 def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
     """Return the body of the terminal section; empty when there is nothing to say."""
-    blocks = _blocks(report)
+    blocks = trouble_blocks(report)
     news = [group for group in report.groups if group.status != "known"]
     if verbosity < 0 and not news:
         return []
@@ -215,7 +197,7 @@ def closing_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
     """Return the waits, and what was watched, so that silence is never taken for health."""
     unable = sorted({worker.unable for worker in report.workers if worker.unable})
     lines = [[Piece(f"gpuguard: no wait could be ended: {printable(why)}", "bad")] for why in unable]
-    lines += [[Piece(f"gpuguard: {printable(note)}", "warn")] for note in report.notes]
+    lines += [line for note in report.notes for line in wrapped(f"gpuguard: {note}", "warn")]
     if report.gone:
         text = f"gpuguard: {count(len(report.gone), 'leak')} of the baseline gone: `gpuguard baseline prune`"
         lines.append([Piece(text, "good")])

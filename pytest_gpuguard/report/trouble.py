@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.budget.wording import amount_text, amounts_text
-from pytest_gpuguard.report.levels import peaks
+from pytest_gpuguard.report.levels import in_bytes, peaks
 from pytest_gpuguard.report.lines import WIDTH, Piece, count, field, head, short, tail
 from pytest_gpuguard.units import format_seconds
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.report.lines import Line
     from pytest_gpuguard.report.model import Death, Fault, Origin, RunReport, Stall, Wait, Worker
 
-__all__ = ["budget_lines", "crash_lines", "death_lines", "fault_lines", "lease_lines", "stall_lines"]
+__all__ = ["budget_lines", "last_stalls", "trouble_blocks"]
 
 MOST_BLOCKS = 5
 
@@ -32,7 +32,7 @@ def _made_by(origin: Origin | None) -> str:
     return f"{fixture}, {short(origin.nodeid)}" if origin.nodeid else fixture
 
 
-def death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
+def _death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
     """Yield a block for each cause of which threads died under a test."""
     by_cause: dict[tuple[str, str], list[Death]] = {}
     for death in deaths:
@@ -50,10 +50,17 @@ def death_lines(deaths: Sequence[Death]) -> Iterator[Line]:
     yield from _more(len(by_cause))
 
 
-def stall_lines(stalls: Sequence[Stall]) -> Iterator[Line]:
+def last_stalls(stalls: Sequence[Stall]) -> list[Stall]:
+    """Return the last that is known of each test without progress, those that were ended first."""
+    by_test = {(stall.worker, stall.nodeid): stall for stall in stalls}
+    return sorted(by_test.values(), key=lambda stall: not stall.ended)
+
+
+def _stall_lines(stalls: Sequence[Stall]) -> Iterator[Line]:
     """Yield a block for each test that was ended, or, where none was, for each slow one."""
-    ended = [stall for stall in stalls if stall.ended]
-    for stall in (ended or list(stalls))[:MOST_BLOCKS]:
+    found = last_stalls(stalls)
+    ended = [stall for stall in found if stall.ended]
+    for stall in (ended or found)[:MOST_BLOCKS]:
         yield head("ENDED" if stall.ended else "SLOW", short(stall.nodeid), "", "GPG601")
         idle = format_seconds(stall.idle_s)
         yield from field("in", f"{stall.phase}  {stall.worker}, no progress for {idle}")
@@ -63,10 +70,10 @@ def stall_lines(stalls: Sequence[Stall]) -> Iterator[Line]:
             yield from field("waits", f"{edge.waiter} for {edge.resource} of {edge.holder}")
         if stall.stacks:
             yield from field("stacks", stall.stacks)
-    yield from _more(len(ended or stalls))
+    yield from _more(len(ended or found))
 
 
-def fault_lines(faults: Sequence[Fault]) -> Iterator[Line]:
+def _fault_lines(faults: Sequence[Fault]) -> Iterator[Line]:
     """Yield a block for each first fault of a process."""
     for fault in faults[:MOST_BLOCKS]:
         yield head("FAULT", f"{fault.worker}, {fault.kind}", "", fault.code)
@@ -82,13 +89,13 @@ def fault_lines(faults: Sequence[Fault]) -> Iterator[Line]:
     yield from _more(len(faults))
 
 
-def crash_lines(workers: Sequence[Worker], faults: Sequence[Fault]) -> Iterator[Line]:
+def _crash_lines(workers: Sequence[Worker], faults: Sequence[Fault]) -> Iterator[Line]:
     """Yield a block for each worker that died, unless its fault says it already."""
     said = {fault.worker for fault in faults}
     crashed = [worker for worker in workers if worker.end in {"crashed", "killed"} and worker.id not in said]
     for worker in crashed[:MOST_BLOCKS]:
         pid = f", pid {worker.pid}" if worker.pid else ""
-        yield head(worker.end.upper(), f"worker {worker.id}{pid}", "", "")
+        yield head("CRASH" if worker.end == "crashed" else "KILLED", f"worker {worker.id}{pid}", "", "")
         if worker.error:
             yield from field("of", worker.error, "bad")
     yield from _more(len(crashed))
@@ -100,7 +107,7 @@ _ENDS = {
 }
 
 
-def lease_lines(waits: Sequence[Wait]) -> Iterator[Line]:
+def _lease_lines(waits: Sequence[Wait]) -> Iterator[Line]:
     """Yield a block for each lease that was not had."""
     bad = [wait for wait in waits if wait.end in _ENDS]
     for wait in bad[:MOST_BLOCKS]:
@@ -120,11 +127,23 @@ def lease_lines(waits: Sequence[Wait]) -> Iterator[Line]:
     yield from _more(len(bad))
 
 
+def trouble_blocks(report: RunReport) -> list[list[Line]]:
+    """Return the blocks on what is no leak, the gravest first."""
+    found = (
+        _fault_lines(report.faults),
+        _crash_lines(report.workers, report.faults),
+        _death_lines(report.deaths),
+        _stall_lines(report.stalls),
+        _lease_lines(report.waits),
+    )
+    return [block for block in map(list, found) if block]
+
+
 def budget_lines(report: RunReport, verbosity: int) -> Iterator[Line]:
     """Yield how much of the budget was used at most, and how long it was waited for."""
     for peak in peaks(report.levels):
         limit = report.limits.get(peak.resource)
-        if limit and (verbosity > 0 or peak.resource == "pinned" or peak.resource.startswith("gpu.")):
+        if limit and (verbosity > 0 or in_bytes(peak.resource)):
             most, whole = amount_text(peak.resource, peak.amount), amount_text(peak.resource, limit)
             name = tail(peak.resource, 30)
             yield [Piece(f"gpuguard: {name} peak {most} of {whole}", "dim")]

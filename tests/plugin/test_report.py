@@ -7,6 +7,7 @@ import os
 import re
 import threading
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -103,7 +104,12 @@ def test_under_ci_the_record_is_exported_beside_the_suite(run):
         """
     )
     exported = inner.folder / ".gpuguard"
-    assert sorted(path.name for path in exported.iterdir()) == [".gitignore", "report.json"]
+    assert sorted(path.name for path in exported.iterdir()) == [
+        ".gitignore",
+        "index.html",
+        "report.json",
+        "trace.json",
+    ]
     assert inner.report.settings["report"].source == "CI"
 
 
@@ -113,8 +119,71 @@ def test_a_folder_that_was_there_is_not_taken_over(run_plain):
     (folder / "stacks" / "hay.txt").write_text("mine")
     (folder / "stacks" / "main-12.txt").write_text("of an earlier export")
     run_plain.watched("--gpuguard-report=mine", test_it="def test_it(): pass")
-    assert sorted(path.name for path in folder.iterdir()) == ["report.json", "stacks"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "index.html",
+        "report.json",
+        "stacks",
+        "trace.json",
+    ]
     assert [path.name for path in (folder / "stacks").iterdir()] == ["hay.txt"]
+
+
+def test_a_page_of_somebody_else_is_not_overwritten(run_plain):
+    folder = run_plain.pytester.mkdir("mine")
+    (folder / "index.html").write_text("<h1>mine</h1>")
+    inner = run_plain.watched("--gpuguard-report=mine", test_it="def test_it(): pass")
+    assert inner.ret == 0
+    assert (folder / "index.html").read_text() == "<h1>mine</h1>"
+    assert "index.html is there and not ours" in inner.out
+    assert inner.report.run.exit_status == 0
+
+
+def test_what_an_export_left_the_next_one_replaces(run_plain):
+    run_plain.watched("--gpuguard-report=mine", test_it="def test_one(): pass")
+    run_plain.watched("--gpuguard-report=mine", test_it="def test_two(): pass")
+    assert "test_two" in (run_plain.pytester.path / "mine" / "index.html").read_text()
+    assert "test_two" in (run_plain.pytester.path / "mine" / "trace.json").read_text()
+
+
+def test_github_gets_a_summary_and_annotations_once(run):
+    """Once, however many processes there are; at the start of a line, without colour before it."""
+    summary = run.pytester.path / "summary.md"
+    run.setenv("GITHUB_ACTIONS", "true")
+    run.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    run.setenv("GITHUB_SHA", "abc123")
+    inner = run.watched("--color=yes", test_it=SUITE)
+    lines = [line for line in inner.out.splitlines() if "::error" in line]
+    assert len(lines) == 2
+    assert all("GPG101 new leak" in line for line in lines)
+    assert all(line.startswith("::error ") for line in lines)
+    text = summary.read_text()
+    assert text.count("### gpuguard") == 1
+    assert "2 leaks" in text
+    assert (inner.report.run.ci.provider, inner.report.run.ci.sha) == ("github", "abc123")
+
+
+def test_junit_files_have_the_figures_of_each_test(run):
+    inner = run.watched(
+        "--junitxml=junit.xml",
+        "--gpuguard-budget=pinned=1GiB",
+        test_it="""
+            import pytest
+            from watcher import Watcher
+
+            def test_leaks():
+                Watcher().start()
+
+            @pytest.mark.gpu(pinned="1 MiB")
+            def test_claims(): pass
+
+            def test_clean(): pass
+        """,
+    )
+    cases = {
+        case.get("name"): {entry.get("name"): entry.get("value") for entry in case.iter("property")}
+        for case in ET.parse(inner.folder / "junit.xml").iter("testcase")
+    }
+    assert cases == {"test_leaks": {"gpuguard.leaks": "1"}, "test_claims": {}, "test_clean": {}}
 
 
 def test_the_last_five_runs_are_kept_and_a_living_one_besides(run_plain):
