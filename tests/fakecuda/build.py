@@ -13,7 +13,7 @@ from pathlib import Path
 __all__ = ["UnavailableError", "build", "real_driver", "signs"]
 
 SOURCES = Path(__file__).parent / "csrc"
-_SHARED = ("page.c", "faults.c", "topology.c")
+_SHARED = ("page.c", "faults.c", "topology.c", "host.c")
 _FLAGS = ("-std=gnu11", "-O1", "-g", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden")
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 

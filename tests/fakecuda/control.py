@@ -32,7 +32,7 @@ __all__ = [
     "is_loaded",
 ]
 
-_AMOUNTS = ("device_bytes", "pinned_bytes", "pinned_regions", "deferred", "poison")
+_AMOUNTS = ("device_bytes", "pinned_bytes", "pinned_regions", "deferred", "shared", "poison")
 _SECONDS = ("pin_seconds", "pin_byte_seconds", "hang_limit")
 _PER_ENGINE = {
     f"{engine}_{field.removeprefix('op_')}": (field, index)

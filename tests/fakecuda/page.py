@@ -9,7 +9,7 @@ __all__ = ["CALLS", "ENGINES", "KINDS", "LAUNCHES", "VERSION", "LaunchStruct", "
 KINDS = ("device", "pinned", "mapped", "registered", "managed", "pool", "stream", "event", "module")
 ENGINES = ("h2d", "d2h", "compute", "host")
 
-VERSION = 1
+VERSION = 2
 DEVICES, CALLS, LAUNCHES, NAME = 16, 4096, 1024, 48
 
 
@@ -67,7 +67,9 @@ class Page(ctypes.Structure):
         ("pin_byte_seconds", ctypes.c_double),
         ("hang_limit", ctypes.c_double),
         ("deferred", ctypes.c_int32),
+        ("shared", ctypes.c_int32),
         ("poison", ctypes.c_int32),
+        ("spare", ctypes.c_int32),
         ("released", ctypes.c_int64),
         ("sticky", ctypes.c_int32),
         ("hanging", ctypes.c_int32),

@@ -18,7 +18,7 @@ def sources(fake_libraries, tmp_path, monkeypatch):
     """Sources that compile in no time; `fake_libraries` skips where none can be built."""
     folder = tmp_path / "sources"
     folder.mkdir()
-    for name in ("device.c", "nvml.c", "page.c", "faults.c", "topology.c"):
+    for name in ("device.c", "nvml.c", *builder._SHARED):
         (folder / name).write_text(f"int from_{name.removesuffix('.c')};\n")
     (folder / "signs.inc").write_text('"/no/such/file"')
     monkeypatch.setattr(builder, "SOURCES", folder)

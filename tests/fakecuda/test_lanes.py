@@ -158,7 +158,7 @@ def test_a_child_forked_before_the_first_call_is_fine_and_counted_apart(fake_lan
         from numba import cuda
         pid = os.fork()
         array = cuda.pinned_array(1000 if pid else 3000, "u1")
-        print(len(array), flush=True)
+        os.write(1, b"%d\\n" % len(array))  # in one piece, whatever is buffered
         if pid:
             os.wait()
         else:
@@ -301,3 +301,71 @@ def test_a_device_in_exclusive_mode_takes_one_process_and_a_prohibited_one_none(
     first.kill()
     third = fake_lane.script(code.replace("HOLD", "0"), devices=3, modes=[3, 2, 0])
     assert third.check().stdout.split() == ["taken", "True", "taken"]
+
+
+TAKES = """
+    import sys, time
+    import numpy as np
+    from numba import cuda
+    from numba.cuda.cudadrv.driver import CudaAPIError
+    try:
+        array = MAKE
+        print("taken", cuda.current_context().get_memory_info().free >> 20, flush=True)
+    except CudaAPIError as error:
+        print(int(error.code), flush=True)
+    time.sleep(HOLD)
+"""
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "limit"),
+    [
+        ("cuda.pinned_array(3 << 20, np.uint8)", "pinned", {"pinned_bytes": 5 << 20}),
+        ("[cuda.pinned_array(8) for _ in range(3)]", "pinned", {"pinned_regions": 5}),
+        ("cuda.device_array(3 << 20, np.uint8)", "device", {"device_bytes": 5 << 20}),
+        ("cuda.managed_array(3 << 20, np.uint8)", "managed", {"device_bytes": 5 << 20}),
+    ],
+)
+def test_limits_of_the_host_count_what_others_hold_until_they_end(fake_lane, make, kind, limit):
+    code = TAKES.replace("MAKE", make)
+    first = fake_lane.start_script(code.replace("HOLD", "600"), shared=1, **limit)
+    control = first.control()
+    until(lambda: control.counter(kind).live)
+    if "regions" in str(limit):
+        until(lambda: control.counter(kind).live == 3)
+    assert fake_lane.script(code.replace("HOLD", "0"), shared=1, **limit).check().stdout.split()[0] == "2"
+    assert "taken" in fake_lane.script(code.replace("HOLD", "0"), **limit).check().stdout
+    first.kill()
+    assert "taken" in fake_lane.script(code.replace("HOLD", "0"), shared=1, **limit).check().stdout
+
+
+def test_what_is_free_on_a_shared_device_is_told_to_all(fake_lane):
+    code = TAKES.replace("MAKE", "cuda.device_array(3 << 20, np.uint8)")
+    limit = {"shared": 1, "device_bytes": 10 << 20, "devices": 2}
+    first = fake_lane.start_script(code.replace("HOLD", "600"), **limit)
+    control = first.control()
+    until(lambda: control.counter("device").live)
+    assert fake_lane.script(code.replace("HOLD", "0"), **limit).check().stdout.split() == ["taken", "4"]
+    second = fake_lane.script(code.replace("HOLD", "0"), env={"CUDA_VISIBLE_DEVICES": "1"}, **limit)
+    assert second.check().stdout.split() == ["taken", "7"]
+
+
+def test_many_processes_never_take_more_than_there_is(fake_lane):
+    code = """
+        import time
+        import numpy as np
+        from numba import cuda
+        from numba.cuda.cudadrv.driver import CudaAPIError
+        held = []
+        for _ in range(20):
+            try:
+                held.append(cuda.pinned_array(1 << 10, np.uint8))
+            except CudaAPIError:
+                pass
+        print(len(held), flush=True)
+        time.sleep(600)
+    """
+    children = [fake_lane.start_script(code, shared=1, pinned_bytes=30 << 10) for _ in range(4)]
+    controls = [child.control() for child in children]
+    until(lambda: sum(len(control.calls("cuMemHostAlloc")) for control in controls) == 80)
+    assert sum(control.counter("pinned").live for control in controls) == 30

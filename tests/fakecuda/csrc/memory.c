@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "driver.h"
+#include "host.h"
 
 enum { PAGE_BYTES = 4096, POISON = 0xFF };
 
@@ -34,14 +35,27 @@ bool reachable(uint64_t address, size_t size) {
   return record && record->kind < STREAM && address + size <= record->address + record->size;
 }
 
+/* Bytes in use on a device; nobody on the host takes more until host_leave(). */
+static uint64_t used_on(int device) {
+  return page->device_used[device] + host_enter(visible[device].gpu, visible[device].mig).device;
+}
+
+/* With the lock held: make a record of `size` bytes on the device, if they fit and can be mapped. */
+static Record *record_on_device(Kind kind, void *at, size_t size, Context *context) {
+  bool fits = at && used_on(context->device) + size <= page->device_bytes;
+  Record *record = fits ? record_add(kind, (uint64_t)at, size, context) : NULL;
+  host_leave();
+  return record;
+}
+
 /* Device memory of `kind`: an unreadable reservation, followed by its contents. */
 CUresult device_memory_new(Kind kind, size_t size, Context *context, Record **out) {
-  if (page->device_used[context->device] + size > page->device_bytes) return OUT_OF_MEMORY;
   size_t span = rounded(size);
-  char *at = map(2 * span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE);
-  if (!at || mprotect(at, span, PROT_NONE)) return OUT_OF_MEMORY;
+  char *at = size <= page->device_bytes ? map(2 * span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE) : NULL;
+  if (!at) return OUT_OF_MEMORY;
+  *out = mprotect(at, span, PROT_NONE) ? NULL : record_on_device(kind, at, size, context);
+  if (!*out) return munmap(at, 2 * span), OUT_OF_MEMORY;
   if (page->poison) memset(at + span, POISON, size);
-  *out = record_add(kind, (uint64_t)at, size, context);
   (*out)->backing = at + span;
   return SUCCESS;
 }
@@ -74,7 +88,10 @@ static CUresult release(uint64_t address, unsigned kinds, CUresult unknown) {
 }
 
 API(CONTEXT, cuMemGetInfo, (size_t * available, size_t *total), (available, total)) {
-  uint64_t used = page->device_used[current()->device];
+  lock();
+  uint64_t used = used_on(current()->device);
+  host_leave();
+  unlock();
   *total = page->device_bytes;
   *available = *total > used ? *total - used : 0;
   return SUCCESS;
@@ -98,16 +115,18 @@ API(CONTEXT, cuMemAllocManaged, (CUdeviceptr * out, size_t size, unsigned flags)
   (void)flags;
   if (!size) return INVALID_VALUE;
   lock();
-  bool fits = page->device_used[current()->device] + size <= page->device_bytes;
-  void *at = fits ? map(rounded(size), PROT_READ | PROT_WRITE, MAP_PRIVATE) : NULL;
-  if (at) record_add(MANAGED, *out = (CUdeviceptr)at, size, current());
+  void *at = size <= page->device_bytes ? map(rounded(size), PROT_READ | PROT_WRITE, MAP_PRIVATE) : NULL;
+  Record *record = record_on_device(MANAGED, at, size, current());
   unlock();
-  return at ? SUCCESS : OUT_OF_MEMORY;
+  if (!record && at) munmap(at, rounded(size));
+  *out = record ? record->address : 0;
+  return record ? SUCCESS : OUT_OF_MEMORY;
 }
 
-/* With the lock held: whether `size` more bytes, in one more region, may be page-locked. */
+/* With the lock held: whether `size` more bytes, in one more region, may be page-locked. Followed by host_leave(). */
 static bool may_pin(size_t size) {
-  uint64_t bytes = 0, regions = 0;
+  Held others = host_enter(-1, -1);
+  uint64_t bytes = others.pinned, regions = others.regions;
   for (Kind kind = PINNED; kind <= REGISTERED; kind++) {
     bytes += page->counters[kind].bytes;
     regions += (uint64_t)page->counters[kind].live;
@@ -133,6 +152,7 @@ API(CONTEXT, cuMemHostAlloc, (void **out, size_t size, unsigned flags), (out, si
     record_add(flags & 2 ? MAPPED : PINNED, (uint64_t)at, size, current())->flags = flags;
     memset(at, page->poison ? POISON : 0, size);
   }
+  host_leave();
   unlock();
   *out = at;
   return at ? SUCCESS : OUT_OF_MEMORY;
@@ -150,6 +170,7 @@ API(CONTEXT, cuMemHostRegister, (void *address, size_t size, unsigned flags), (a
   lock();
   CUresult code = record_in((uint64_t)address, size) ? ALREADY_REGISTERED : may_pin(size) ? SUCCESS : OUT_OF_MEMORY;
   if (!code) record_add(REGISTERED, (uint64_t)address, size, current())->flags = flags;
+  host_leave();
   unlock();
   return code;
 }

@@ -4,16 +4,11 @@
  * fake driver there, so that what NVML says agrees with what CUDA did. CUDA_VISIBLE_DEVICES means nothing to NVML.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include "host.h"
 #include "page.h"
 #include "topology.h"
 
@@ -175,35 +170,24 @@ NVML(1, nvmlDeviceGetDeviceHandleFromMigDeviceHandle, (Device * device, Device *
   return OK;
 }
 
+typedef struct { Device *device; Process *out; unsigned room, count; } Census;
+
 /* Add what one process holds on the GPU, read from its page; a context costs something too. */
-static void add_process(const char *path, Device *device, Process *out, unsigned room, unsigned *count) {
-  int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return;
-  const Page *other = mmap(NULL, sizeof *other, PROT_READ, MAP_SHARED, file, 0);
-  close(file);
-  if (other == MAP_FAILED) return;
-  bool here = other->version == PAGE_VERSION && !(kill(other->pid, 0) && errno == ESRCH);
-  for (int i = 0; here && i < other->devices; i++) {
+static void add_process(const Page *other, void *told) {
+  Census *census = told;
+  Device *device = census->device;
+  for (int i = 0; i < other->devices; i++) {
     if (!other->contexts[i] || other->gpus[i] != device->gpu || (device->mig >= 0 && other->migs[i] != device->mig)) continue;
     unsigned long long bytes = CONTEXT_BYTES + other->device_used[i];
-    if (*count < room) out[*count] = (Process){(unsigned)other->pid, bytes, ~0u, ~0u};
-    ++*count;
+    if (census->count < census->room) census->out[census->count] = (Process){(unsigned)other->pid, bytes, ~0u, ~0u};
+    census->count++;
   }
-  munmap((void *)other, sizeof *other);
 }
 
 static unsigned processes(Device *device, Process *out, unsigned room) {
-  const char *folder = getenv("FAKECUDA_DIR");
-  DIR *entries = folder ? opendir(folder) : NULL;
-  unsigned count = 0;
-  for (struct dirent *entry; entries && (entry = readdir(entries));) {
-    char path[4096];
-    if (!strstr(entry->d_name, ".cuda")) continue;
-    snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-    add_process(path, device, out, room, &count);
-  }
-  if (entries) closedir(entries);
-  return count;
+  Census census = {device, out, room, 0};
+  host_pages(add_process, &census);
+  return census.count;
 }
 
 NVML(1, nvmlDeviceGetComputeRunningProcesses_v3, (Device * device, unsigned *count, Process *out), (device, count, out)) {

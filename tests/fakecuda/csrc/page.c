@@ -41,7 +41,7 @@ typedef enum { AMOUNT, SECONDS, FLAG } Type;
 static const struct { const char *name; Type type; size_t offset; } settings_known[] = {
     FIELD(AMOUNT, device_bytes), FIELD(AMOUNT, pinned_bytes), FIELD(AMOUNT, pinned_regions),
     FIELD(SECONDS, pin_seconds), FIELD(SECONDS, pin_byte_seconds), FIELD(SECONDS, hang_limit),
-    FIELD(FLAG, deferred), FIELD(FLAG, poison),
+    FIELD(FLAG, deferred), FIELD(FLAG, shared), FIELD(FLAG, poison),
     ENGINE(h2d, H2D), ENGINE(d2h, D2H), ENGINE(compute, COMPUTE), ENGINE(host, HOST),
 };
 
@@ -101,15 +101,27 @@ static Page *page_map(void *where) {
   return at;
 }
 
-/* A forked child must not write into its parent's page: it goes on with a copy, at the same address. */
-static void after_fork(void) {
+/* A forked child must not write into its parent's page: it goes on with a copy of its own, at the same address. The
+ * copy is taken before the fork, since the parent goes on at once. */
+static Page *snapshot;
+
+static void before_fork(void) {
+  lock();
+  snapshot = malloc(sizeof *snapshot);
+  if (!snapshot) abort();
+  memcpy(snapshot, page, sizeof *snapshot);
+}
+
+static void after_fork_in_parent(void) {
+  free(snapshot);
+  unlock();
+}
+
+static void after_fork_in_child(void) {
   pthread_mutex_init(&page_mutex, NULL);
-  Page *copy = malloc(sizeof *copy);
-  if (!copy) abort();
-  memcpy(copy, page, sizeof *copy);
   page_map(page);
-  memcpy(page, copy, sizeof *copy);
-  free(copy);
+  memcpy(page, snapshot, sizeof *snapshot);
+  free(snapshot);
   page->pid = getpid();
 }
 
@@ -126,7 +138,7 @@ void page_open(const char *suffix, const char *settings, const char *faults) {
     fprintf(stderr, "FakeCUDA: cannot read %s='%s'\n", faults, text);
     _exit(70);
   }
-  pthread_atfork(NULL, NULL, after_fork);
+  pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 void page_log(const char *name, int result) {

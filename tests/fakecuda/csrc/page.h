@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PAGE_VERSION = 1, MAX_DEVICES = 16, LOG_CALLS = 4096, LOG_LAUNCHES = 1024, NAME_BYTES = 48 };
+enum { PAGE_VERSION = 2, MAX_DEVICES = 16, LOG_CALLS = 4096, LOG_LAUNCHES = 1024, NAME_BYTES = 48 };
 
 /* Engines serve one operation at a time each, in the order in which operations become ready. */
 typedef enum { H2D, D2H, COMPUTE, HOST, ENGINES, NO_ENGINE } Engine;
@@ -47,7 +47,9 @@ typedef struct {
   double pin_seconds, pin_byte_seconds;
   double hang_limit; /* seconds after which a hang ends by itself */
   int32_t deferred;  /* nothing lands before somebody waits or asks for it */
+  int32_t shared;    /* limits of memory are the host's: what other live processes hold counts too */
   int32_t poison;    /* new memory and destinations of pending copies hold 0xFF bytes: NaN, or -1 */
+  int32_t spare;
   int64_t released;  /* add one to end all hangs of this moment */
 
   /* Findings. */
