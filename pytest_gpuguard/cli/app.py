@@ -5,11 +5,17 @@ from __future__ import annotations
 import click
 
 from pytest_gpuguard import __version__
+from pytest_gpuguard.cli.baseline import baseline
 from pytest_gpuguard.cli.budget import budget
 from pytest_gpuguard.cli.clean import clean
+from pytest_gpuguard.cli.completion import completion
 from pytest_gpuguard.cli.demo import demo
+from pytest_gpuguard.cli.diff import diff
 from pytest_gpuguard.cli.doctor import doctor
+from pytest_gpuguard.cli.explain import explain
 from pytest_gpuguard.cli.group import Verbs, wants_color
+from pytest_gpuguard.cli.report import report
+from pytest_gpuguard.cli.schema import schema
 from pytest_gpuguard.cli.status import status
 
 __all__ = ["main"]
@@ -30,5 +36,17 @@ def main(ctx: click.Context, color: str) -> None:
     ctx.color = wants_color(color)
 
 
-for verb in (demo, budget, status, doctor, clean):
+for verb in (
+    demo,
+    report,
+    diff,
+    baseline,
+    budget,
+    status,
+    doctor,
+    clean,
+    explain,
+    schema,
+    completion,
+):
     main.add_command(verb)

@@ -9,6 +9,7 @@ import msgspec
 
 from pytest_gpuguard.cli.exits import Exit
 from pytest_gpuguard.cli.findings import Findings, show
+from pytest_gpuguard.cli.machine import look_at_devices, look_at_packages, look_deeper
 from pytest_gpuguard.cli.statefolder import look_at_state_folder
 from pytest_gpuguard.cli.where import Where, pool_options
 
@@ -21,20 +22,28 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "doctor"]
 
 #: What is looked at, in this order; a check changes nothing on the host.
-CHECKS: tuple[Callable[[Where], Iterable[Finding]], ...] = (look_at_state_folder,)
+CHECKS: tuple[Callable[[Where], Iterable[Finding]], ...] = (
+    look_at_packages,
+    look_at_devices,
+    look_at_state_folder,
+)
 
 
 @click.command()
 @pool_options
 @click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+@click.option("--deep", is_flag=True, help="Start CUDA and the simulator too, in children; takes seconds.")
 @click.pass_context
-def doctor(ctx: click.Context, root: Path, pool: str, *, as_json: bool) -> None:
+def doctor(ctx: click.Context, root: Path, pool: str, *, as_json: bool, deep: bool) -> None:
     """Look whether this host does what the plugin needs; each finding says what to do.
 
     Ends with 1 when something fails; warnings alone end with 0.
     """
     where = Where(root, pool)
-    findings = [finding for check in CHECKS for finding in check(where)]
+    if deep:
+        click.echo("starting CUDA and the simulator ...", err=True)
+    checks = (*CHECKS, look_deeper) if deep else CHECKS
+    findings = [finding for check in checks for finding in check(where)]
     if as_json:
         click.echo(msgspec.json.encode(Findings(findings)))
     else:

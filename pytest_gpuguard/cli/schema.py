@@ -1,0 +1,23 @@
+"""``gpuguard schema``: the JSON Schemas of what others may read."""
+
+from __future__ import annotations
+
+import click
+
+__all__ = ["schema"]
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["report", "baseline"]))
+def schema(what: str) -> None:
+    """Print the JSON Schema of the record of a run, or of the baseline."""
+    if what == "report":
+        from pytest_gpuguard.report.schema import shipped
+
+        click.echo(shipped(), nl=False)
+        return
+    import msgspec
+
+    from pytest_gpuguard.report.baseline import Baseline
+
+    click.echo(msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Baseline)), indent=1))
