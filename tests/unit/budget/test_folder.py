@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 import pytest
 
@@ -176,8 +177,12 @@ def test_killed_while_cleaning_the_next_one_goes_on_with_it(tmp_path):
     assert child.hear() == ""
     child.wait()
     assert left.exists()
-    budget(tmp_path).acquire({"u": 8}, timeout=1.0)
-    assert not left.parent.exists()
+    # Whoever comes first cleans what nobody holds at that moment; what it could not have is left to the next.
+    deadline = time.monotonic() + 60
+    while left.parent.exists():
+        assert time.monotonic() < deadline
+        with budget(tmp_path) as next_one:
+            next_one.acquire({"u": 8}, timeout=60.0)
 
 
 def test_what_is_not_ours_stays(tmp_path):
