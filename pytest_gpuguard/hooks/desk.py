@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from pytest_gpuguard.budget.messages import too_large
 from pytest_gpuguard.budget.wording import amounts_text
 from pytest_gpuguard.devices.discovery import free_bytes
 from pytest_gpuguard.devices.trim import trim
+from pytest_gpuguard.hooks.blockers import blockers
 from pytest_gpuguard.hooks.host import Host, slots_of
 from pytest_gpuguard.ledger.places import default_root
 from pytest_gpuguard.units import format_bytes, format_seconds
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_gpuguard.budget import Holder, Lease, Snapshot, Waiting
+    from pytest_gpuguard.budget import Lease, Snapshot
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.track.scope import Scene
 
@@ -237,41 +237,48 @@ class Desk:
 
     def _acquire(self, wants: Mapping[str, int], what: str) -> Lease:
         budget, label = self._opened(), f"{self._who} {what}"
+        began = time.monotonic()
         try:
             # Who is in the way is known from a refusal; the claim that may wait comes after it.
             return budget.acquire(wants, timeout=0, patience=None, label=label)
         except BudgetTimeout as refused:
-            # Of our own run it goes without saying.
-            in_the_way = [who.replace(f" {self._run} ", " ") for who in _names(refused.snapshot, wants)]
-        began, end = time.monotonic(), "interrupted"
+            snapshot = refused.snapshot
+        except BudgetDeadlock as refused:
+            self._note_wait(what, wants, began, "deadlock", refused.snapshot)
+            raise
+        end = "interrupted"
         self._waiting = amounts_text(wants), began
         timed, self._scene.progress = self._scene.progress is not None, None
         try:
             lease = budget.acquire(wants, patience=self._settings.wait, label=label)
             end = "granted"
             return lease
-        except BudgetTimeout:
-            end = "timeout"
-            raise
-        except BudgetDeadlock:
-            end = "deadlock"
+        except (BudgetTimeout, BudgetDeadlock) as refused:
+            end = "timeout" if isinstance(refused, BudgetTimeout) else "deadlock"
+            snapshot = refused.snapshot or snapshot
             raise
         finally:
             self._waiting = None
-            now = time.monotonic()
             if timed:
-                self._scene.progress = now
-            self.waits.append(
-                {
-                    "nodeid": what,
-                    "worker": self._worker,
-                    "amounts": dict(wants),
-                    "from": began - self._started,
-                    "to": now - self._started,
-                    "end": end,
-                    "blocked_by": in_the_way,
-                }
-            )
+                self._scene.progress = time.monotonic()
+            self._note_wait(what, wants, began, end, snapshot)
+
+    def _note_wait(
+        self, what: str, wants: Mapping[str, int], began: float, end: str, snapshot: Snapshot | None
+    ) -> None:
+        in_the_way = blockers(snapshot, wants, self._run)
+        self.waits.append(
+            {
+                "nodeid": what,
+                "worker": self._worker,
+                "amounts": dict(wants),
+                "from": began - self._started,
+                "to": time.monotonic() - self._started,
+                "end": end,
+                "blocked_by": list(dict.fromkeys(entry["who"] for entry in in_the_way)),
+                "blockers": in_the_way if end in {"timeout", "deadlock"} else [],
+            }
+        )
 
     def _trim(self) -> None:
         try:
@@ -298,16 +305,3 @@ class Desk:
                     )
                     return
                 time.sleep(0.1)
-
-
-def _names(snapshot: Snapshot | None, wants: Mapping[str, int]) -> list[str]:
-    """Return who holds what is wanted, and who came before, by their labels."""
-    if snapshot is None:
-        return []
-    entries: list[Holder | Waiting] = [*snapshot.holders, *snapshot.waiters]
-    people = [
-        entry.person
-        for entry in entries
-        if entry.amounts.keys() & wants.keys() and entry.person.pid != os.getpid()
-    ]
-    return list(dict.fromkeys(person.label or f"pid {person.pid}" for person in people))

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup, escape
 
-from pytest_gpuguard.budget.wording import amounts_text
 from pytest_gpuguard.report.environment import environment
-from pytest_gpuguard.report.levels import in_bytes, peaks
+from pytest_gpuguard.report.levels import memory_text, peaks
 from pytest_gpuguard.report.lines import count, plain, printable, short
 from pytest_gpuguard.report.remedy import remedy
 from pytest_gpuguard.report.text import leak_lines, summary
@@ -28,8 +27,6 @@ from pytest_gpuguard.report.waitfor import graphs
 from pytest_gpuguard.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_gpuguard.report.model import Leak, LeakGroup, RunReport
 
 __all__ = ["page", "record_in"]
@@ -53,7 +50,7 @@ def page(report: RunReport) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment_.filters |= {
-        "amounts": _amounts,
+        "amounts": memory_text,
         "bytes": format_bytes,
         "markdown": _markdown,
         "printable": printable,
@@ -145,12 +142,6 @@ def _numbers(report: RunReport) -> dict[str, int]:
 def _tests_of(group: LeakGroup) -> list[Leak]:
     """Return one leak for each test that left some of a group."""
     return list({(leak.origin.nodeid, leak.worker): leak for leak in group.leaks}.values())
-
-
-def _amounts(amounts: Mapping[str, int]) -> str:
-    """Return what is claimed: the bytes, and other things where there are no bytes."""
-    memory = {name: amount for name, amount in amounts.items() if in_bytes(name)}
-    return printable(amounts_text(memory or amounts))
 
 
 def _prose(text: str) -> Markup:

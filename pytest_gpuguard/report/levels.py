@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_gpuguard.budget.wording import amounts_text
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pytest_gpuguard.report.model import Levels
 
-__all__ = ["Peak", "in_bytes", "peaks", "resources", "total"]
+__all__ = ["Peak", "in_bytes", "memory_text", "peaks", "resources", "total"]
 
 
 class Peak(NamedTuple):
@@ -23,6 +25,12 @@ class Peak(NamedTuple):
 def in_bytes(resource: str) -> bool:
     """Return whether a resource is memory; others are numbers of things."""
     return resource == "pinned" or (resource.startswith("gpu.") and not resource.endswith(".slots"))
+
+
+def memory_text(amounts: Mapping[str, int]) -> str:
+    """Return what is claimed or held, in words: the memory, and other things where there is none."""
+    memory = {name: amount for name, amount in amounts.items() if in_bytes(name)}
+    return amounts_text(memory or amounts)
 
 
 def resources(levels: Iterable[Levels]) -> list[str]:

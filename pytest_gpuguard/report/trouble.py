@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gpuguard.budget.wording import amount_text, amounts_text
-from pytest_gpuguard.report.levels import in_bytes, peaks
+from pytest_gpuguard.budget.wording import amount_text
+from pytest_gpuguard.report.levels import in_bytes, memory_text, peaks
 from pytest_gpuguard.report.lines import WIDTH, Piece, count, field, head, short, tail
 from pytest_gpuguard.units import format_seconds
 
@@ -113,14 +113,14 @@ def _lease_lines(waits: Sequence[Wait]) -> Iterator[Line]:
     for wait in bad[:MOST_BLOCKS]:
         said, code = _ENDS[wait.end]
         yield head("LEASE", short(wait.nodeid), f"  {wait.worker}", code)
-        asked = amounts_text(wait.amounts)
+        asked = memory_text(wait.amounts)
         yield from field(
             "asked for", f"{asked}, {said.format(format_seconds(wait.ended - wait.began))}", "bad"
         )
         for blocker in wait.blockers[:MOST_BLOCKS]:
             word = "held by" if blocker.role == "holder" else "behind"
             age = f" for {format_seconds(blocker.for_s)}" if blocker.for_s is not None else ""
-            amounts = amounts_text(blocker.holds if blocker.role == "holder" else blocker.wants)
+            amounts = memory_text(blocker.holds if blocker.role == "holder" else blocker.wants)
             yield from field(word, f"{blocker.who}: {amounts}{age}")
         for who in () if wait.blockers else wait.blocked_by[:MOST_BLOCKS]:
             yield from field("held by", who)

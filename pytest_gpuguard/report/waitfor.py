@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup, escape
 
-from pytest_gpuguard.budget.wording import amount_text, amounts_text
+from pytest_gpuguard.budget.wording import amount_text
+from pytest_gpuguard.report.levels import memory_text
 from pytest_gpuguard.report.lines import count, printable, short, tail
 from pytest_gpuguard.report.model import Edge
 from pytest_gpuguard.units import format_seconds
@@ -41,15 +42,20 @@ def graphs(report: RunReport) -> list[Graph]:
 def _edges(wait: Wait) -> list[Edge]:
     if wait.edges:
         return wait.edges
-    resource = next(iter(wait.amounts), "")
+    resource, waiter = next(iter(wait.amounts), ""), f"{wait.worker} {wait.nodeid}"
     who = [blocker.who for blocker in wait.blockers] or wait.blocked_by
-    return [
-        Edge(f"{wait.worker} {wait.nodeid}", other, resource, wait.amounts.get(resource, 0)) for other in who
+    ahead = [Edge(waiter, other, resource, wait.amounts.get(resource, 0)) for other in who]
+    # Who is part of a circle waits for what we hold.
+    back = [
+        Edge(blocker.who, waiter, resource, blocker.wants[resource])
+        for blocker in wait.blockers
+        if wait.end == "deadlock" and resource in blocker.wants
     ]
+    return ahead + back
 
 
 def _of_wait(wait: Wait) -> Graph:
-    holds = {blocker.who: amounts_text(blocker.holds) for blocker in wait.blockers if blocker.holds}
+    holds = {blocker.who: memory_text(blocker.holds) for blocker in wait.blockers if blocker.holds}
     word = "was refused: it would never have been served" if wait.end == "deadlock" else "gave up"
     title = f"{short(wait.nodeid)} {word} after {format_seconds(wait.ended - wait.began)}"
     return _graph(title, _edges(wait), holds)

@@ -1,7 +1,8 @@
-"""Makes the recorded run and its views anew: ``python -m tests.golden.record``; ``--views``: only these.
+"""Makes recorded runs and their views anew: ``python -m tests.golden.record [NAME...] [--views]``.
 
-The run is a real one, of the suite below; its views are what the unit tests compare with. Read the
-difference before it is committed: it is what people will see.
+The runs are real ones, of the suite below and of the situations, all of them or those that are named; with
+``--views`` only their views are made anew. These are what the unit tests compare with. Read the difference
+before it is committed: it is what people will see.
 """
 
 from __future__ import annotations
@@ -10,14 +11,22 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from datetime import date
 from pathlib import Path
 
 import msgspec
 
+from pytest_gpuguard.report.annotations import annotate
+from pytest_gpuguard.report.baseline import Baseline, accept, write_baseline
+from pytest_gpuguard.report.markdown import step_summary
 from pytest_gpuguard.report.model import RunReport
-from pytest_gpuguard.report.text import closing_lines, plain, section_lines
+from pytest_gpuguard.report.reading import read_report
+from pytest_gpuguard.report.runs import find, load
+from pytest_gpuguard.report.text import Line, closing_lines, plain, section_lines
+from tests.golden.situations import SITUATIONS, WATCHER, Situation
 
-__all__ = ["VIEWS", "read", "view"]
+__all__ = ["VIEWS", "read", "read_situation", "view", "views_of"]
 
 HERE = Path(__file__).parent
 RECORD = HERE / "run.json"
@@ -115,7 +124,78 @@ def read() -> RunReport:
 def view(report: RunReport, verbosity: int) -> str:
     """Return what a terminal shows of ``report``."""
     lines = section_lines(report, verbosity)
-    return plain([*lines, *(closing_lines(report) if verbosity >= 0 else [])]) + "\n"
+    gap: list[Line] = [[]] if lines and verbosity >= 0 else []
+    return plain([*lines, *gap, *(closing_lines(report) if verbosity >= 0 else [])]) + "\n"
+
+
+def views_of(report: RunReport) -> dict[str, str]:
+    """Return what a situation is shown as, by file name."""
+    return {
+        "text.txt": view(report, 0),
+        "summary.md": step_summary(report),
+        "annotations.txt": "".join(f"{line}\n" for line in annotate(report)),
+    }
+
+
+def read_situation(name: str) -> RunReport:
+    """Return the recorded run of a situation."""
+    return read_report((HERE / "situations" / f"{name}.json").read_bytes(), name)
+
+
+def _command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "--gpuguard", "--gpuguard-settle=0.2s", *args]
+
+
+def _run(folder: Path, situation: Situation, *more: str) -> None:
+    where = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), "HOME": str(folder)}
+    where |= situation.environment
+    pool = f"--gpuguard-pool=golden-{os.getpid()}"
+    command = _command("--gpuguard-report=out", *situation.args, pool, *more)
+    run = subprocess.Popen(command, cwd=folder, env=where)
+    if situation.kill:
+        end = time.monotonic() + 60
+        while not (folder / situation.kill).exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        run.kill()
+    run.wait(120)
+
+
+def _record_situation(name: str) -> None:
+    situation = SITUATIONS[name]
+    with tempfile.TemporaryDirectory() as text:
+        folder, more = Path(text), ()
+        (folder / "watcher.py").write_text(WATCHER)
+        (folder / "test_it.py").write_text(situation.suite)
+        _run(folder, situation)
+        if situation.accept is not None:
+            _accept(folder, situation.accept)
+            (folder / "test_it.py").write_text(situation.then or situation.suite)
+            more = ("--gpuguard-baseline=known.json",)
+            _run(folder, situation, *more)
+        report = load(find("last", folder / ".pytest_cache"))
+    encoded = msgspec.json.format(msgspec.json.encode(_without_pools(report)), indent=1)
+    (HERE / "situations" / f"{name}.json").write_bytes(encoded + b"\n")
+
+
+def _without_pools(report: RunReport) -> RunReport:
+    """Return the record without the pool that was chosen so that it disturbs nobody."""
+    settings = {name: setting for name, setting in report.settings.items() if name != "pool"}
+    argv = [arg for arg in report.run.argv if not arg.startswith("--gpuguard-pool")]
+    return msgspec.structs.replace(
+        report, settings=settings, run=msgspec.structs.replace(report.run, argv=argv)
+    )
+
+
+def _accept(folder: Path, occurrences: int) -> None:
+    report = load(folder / "out")
+    day = date(2026, 11, 2)
+    entries = [
+        msgspec.structs.replace(
+            accept(group, "known upstream", "#9123", "2099-01-31", day), occurrences=occurrences
+        )
+        for group in report.groups
+    ]
+    (folder / "known.json").write_bytes(write_baseline(Baseline(leaks=entries)))
 
 
 def _record() -> None:
@@ -129,11 +209,19 @@ def _record() -> None:
 
 
 def main(*args: str) -> None:
-    """Write the run, unless it is only the views that changed, and its views."""
+    """Write the runs, unless it is only the views that changed, and their views."""
+    names = [name for name in args if name in SITUATIONS]
+    (HERE / "situations").mkdir(exist_ok=True)
     if "--views" not in args:
-        _record()
+        if not names:
+            _record()
+        for name in names or SITUATIONS:
+            _record_situation(name)
     for name, verbosity in VIEWS.items():
         (HERE / name).write_text(view(read(), verbosity))
+    for name in SITUATIONS:
+        for file, text in views_of(read_situation(name)).items():
+            (HERE / "situations" / f"{name}.{file}").write_text(text)
 
 
 if __name__ == "__main__":
