@@ -33,7 +33,7 @@ __all__ = ["Gathered", "build", "encode", "group", "group_payload"]
 
 
 def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
-    """Return the leaks by defect, most frequent first, then by fingerprint."""
+    """Return the leaks by defect: threads and processes, which keep the rest alive, first; then by number."""
     found: dict[str, list[Leak]] = defaultdict(list)
     for leak in leaks:
         found[fingerprint(leak.kind, leak.created, leak.what)].append(leak)
@@ -55,7 +55,7 @@ def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
         )
         for print_, members in found.items()
     ]
-    return sorted(groups, key=lambda entry: (-entry.totals.occurrences, entry.fingerprint))
+    return sorted(groups, key=lambda entry: (entry.code[:4], -entry.totals.occurrences, entry.fingerprint))
 
 
 def _verdict(gathered: Gathered, groups: Sequence[LeakGroup]) -> Verdict:

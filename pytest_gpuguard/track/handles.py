@@ -80,6 +80,11 @@ class HandleSuspect(Suspect):
     def reap(self, timeout: float) -> str:
         """Free it where the driver can; an object of the suite that still points to it then dangles."""
         del timeout
+        if self.thing.source == numba_driver.SOURCE:
+            # Its owner may have been reaped a moment ago: what waits in a queue must not be freed twice.
+            numba_driver.flush()
+        if not self.thing.alive:
+            return "stopped before its turn: freed with another leak"
         if self.thing.free is None:
             return "left alone: it goes with the last object that points to it"
         if not self.things:

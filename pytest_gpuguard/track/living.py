@@ -46,6 +46,8 @@ class Thing:
         Finds the Python objects that stand for it; the table itself keeps none of them alive.
     free
         Frees it for good, once nothing else will; None where only its objects can.
+    alive
+        Whether nobody has freed it: its handle may be another thing's by now.
     """
 
     kind: str
@@ -57,6 +59,7 @@ class Thing:
     birth: Birth
     objects: Callable[[], list[object]]
     free: Callable[[], object] | None = None
+    alive: bool = True
 
 
 class Living:
@@ -113,18 +116,22 @@ class Living:
 
     def gone(self, key: Hashable) -> Thing | None:
         """Strike out a thing that is about to be freed; return it, or None when it was never seen."""
-        return self._things.pop(key, None)
+        thing = self._things.pop(key, None)
+        if thing is not None:
+            thing.alive = False
+        return thing
 
     def back(self, key: Hashable, thing: Thing | None) -> None:
         """Put a thing back whose free failed."""
         if thing is not None:
+            thing.alive = True
             self._things[key] = thing
 
     def drop(self, source: str, device: int) -> None:
         """Strike out all that ``source`` made on ``device``: its context was destroyed."""
         for key, thing in self._things.copy().items():
             if thing.source == source and thing.device == device:
-                self._things.pop(key, None)
+                self.gone(key)
 
     def all(self) -> Iterable[Thing]:
         """Return what is alive now."""

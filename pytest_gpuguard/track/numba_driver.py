@@ -8,6 +8,7 @@ wrapper binds its function when it is first called.
 from __future__ import annotations
 
 import inspect
+import sys
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -106,8 +107,15 @@ def _objects(place: str, handle: int) -> list[object]:
 
 
 def flush() -> None:
-    """Free what waits in numba's queues: ten dropped arrays may be alive there."""
+    """Free what waits in numba's queues: ten dropped arrays may be alive there.
+
+    And what numba's cache of launch configurations keeps: the streams of the last 128 kinds of launch.
+    """
+    dispatcher: Any = getattr(sys.modules.get("numba.cuda.dispatcher"), "CUDADispatcher", None)
+    forget = getattr(getattr(dispatcher, "configure", None), "cache_clear", None)
     try:
+        if forget is not None:
+            forget()
         flush_numba()
     except Exception:  # noqa: BLE001 - of a broken context every free fails, which is not ours to report
         return

@@ -109,6 +109,32 @@ OURS = """
 """
 
 
+LAUNCHES = """
+    import numpy as np
+    from numba import cuda
+
+    @cuda.jit
+    def double(array):
+        array[cuda.grid(1)] *= 2
+
+    def test_launches_in_a_stream_of_its_own():
+        stream = cuda.stream()
+        double[1, 4, stream](cuda.to_device(np.ones(4), stream=stream))
+        stream.synchronize()
+
+    def test_launches_in_ours(gpu_stream, gpu_event):
+        double[1, 4, gpu_stream](cuda.to_device(np.ones(4), stream=gpu_stream))
+        gpu_event.record(gpu_stream)
+"""
+
+
+@pytest.mark.usefixtures("compiled")
+def test_streams_that_numba_remembers_for_the_next_launch_are_no_leak(run):
+    inner = run.watched("--gpuguard-leaks=error", conftest=CONFTEST, test_it=LAUNCHES)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.report.groups == []
+
+
 def test_what_fixtures_give_is_no_leak(run):
     inner = run.watched("--gpuguard-leaks=error", conftest=CONFTEST, test_it=OURS)
     assert set(inner.outcomes.values()) == {"passed"}

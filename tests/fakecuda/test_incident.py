@@ -51,8 +51,21 @@ def test_guarded_it_ends_and_the_leak_is_named(fake_lane, tmp_path, xdist):
     assert "write `yield` for `return`" in section
     assert "`unchunked_solved_solver`" not in section
     assert (result.outcomes["passed"], result.outcomes["errors"]) == (6, 6)
-    (threads,) = (group for group in report.groups if group.kind == "thread")
-    assert threads.totals.tests == 6
+    first, *rest = report.groups
+    assert (first.kind, first.totals.tests, first.totals.reaped) == ("thread", 6, 6)
+    # The thread is the root: stopped, it lets go of the solver's buffers, streams and events.
+    assert {group.kind for group in rest} == {"pinned", "stream", "event"}
+    for group in rest:
+        assert group.totals.reaped == group.totals.occurrences
+    (pinned,) = (group for group in rest if group.kind == "pinned")
+    buffers = 2 * 2 + 3 * 2  # two staging buffers of each input, three of each output
+    assert pinned.totals.occurrences == 6 * buffers
+    # Nothing is freed twice.
+    assert "cuMemFreeHost" not in result.stdout
+    for control in fake_lane.controls():
+        assert not [call for call in control.calls() if "Free" in call.name and call.result]
+        assert not [call for call in control.calls() if "Destroy" in call.name and call.result]
+        assert control.counter("pinned").live == 0
 
 
 def test_without_reap_the_test_that_waits_is_ended_and_says_who_holds_what(fake_lane, tmp_path):
