@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.budget import Lease, Snapshot
     from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.plan.demand import Demand
     from pytest_gpuguard.track.scope import Scene
 
 __all__ = ["Desk"]
@@ -108,6 +109,12 @@ class Desk:
         self._trim()
         self._wait_until_free(wants)
         return lease
+
+    def forecast(self, demand: Demand) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """Return what a demand will claim here, and by name what is then kept to the end of this process."""
+        amounts = self.host.amounts(demand)
+        contexts = self._contexts_for(amounts)
+        return amounts, {f"context on {device}": {device: size} for device, size in contexts.items()}
 
     def beyond(self, wants: Mapping[str, int]) -> set[str]:
         """Return the resources of which ``wants`` are more than this host has in all."""

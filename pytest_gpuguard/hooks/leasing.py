@@ -75,7 +75,10 @@ class Leasing:
 
     # Before anything runs.
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+    # When every other hook, of whatever conftest, has added its marks; and before tests are shared out.
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        config, items = session.config, session.items
         self._names = names_in_force(config)
         for item in items:
             try:
@@ -100,6 +103,17 @@ class Leasing:
             self._foreseen = []
             return
         self._claim(item, parts)
+
+    def foresee(self, item: pytest.Item) -> Demand | None:
+        """Return all that ``item`` is known to need, also by its fixtures; None where that is nothing."""
+        from pytest_gpuguard.plan.demand import merge
+
+        own = item.stash.get(_DEMAND, None)
+        parts = [*filter(None, [own]), *(declared.demand for declared in self._foresee(item))]
+        if not parts or is_skipped(item):
+            return None
+        whole = merge(parts)
+        return None if lacking(whole) else whole
 
     def _foresee(self, item: pytest.Item) -> list[Declared]:
         from pytest_gpuguard.plan.declared import foresee

@@ -42,6 +42,12 @@ def register(config: pytest.Config) -> None:
         if name != "gpu" or not _theirs(config):
             config.addinivalue_line("markers", line)
 
+    # xdist says so itself; a suite with groups must run without it too.
+    if not config.pluginmanager.hasplugin("xdist"):
+        config.addinivalue_line(
+            "markers", "xdist_group(name): tests that one worker runs, one after the other"
+        )
+
 
 def names_in_force(config: pytest.Config) -> tuple[str, ...]:
     """Return the names of our marks in this project; asked late, since conftest files register marks too."""

@@ -106,6 +106,13 @@ OPTIONS = (
         ("fail", "skip"),
     ),
     Option("context", "amount", "512MiB", "device memory for the CUDA context of a worker"),
+    Option(
+        "scheduler",
+        "choice",
+        "auto",
+        "who sends tests to workers: auto (gpuguard, where tests have needs or groups), off (xdist)",
+        ("auto", "off"),
+    ),
     Option("baseline", "file", None, "file of known leaks, kept by `gpuguard baseline`"),
     Option(
         "devices",

@@ -16,7 +16,9 @@ from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.placement import Placement, place_here
 from pytest_gpuguard.hooks.runfolder import RunFolder
+from pytest_gpuguard.hooks.scheduling import Scheduling
 from pytest_gpuguard.hooks.settings import resolve
+from pytest_gpuguard.hooks.transport import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +51,9 @@ def activate(config: pytest.Config) -> None:
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
+    if guard is None:
+        scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
+        config.pluginmanager.register(scheduling, "gpuguard-scheduling")
 
 
 def _as_the_controller_says(settings: Settings, shared: Mapping[str, str]) -> Settings:
@@ -79,6 +84,10 @@ def _guard(
     config.pluginmanager.register(guard.known, "gpuguard-known")
     if folder is not None:
         config.pluginmanager.register(Keeping(folder.path, worker, started), "gpuguard-keeping")
+    publisher = Publisher.asked(config, leasing)
+    if publisher is not None:
+        config.pluginmanager.register(publisher, "gpuguard-publisher")
+    # Registered later, asked earlier: what tests need is known when it is published.
     config.pluginmanager.register(leasing, "gpuguard-leasing")
     config.pluginmanager.register(guard, "gpuguard-guard")
     return guard

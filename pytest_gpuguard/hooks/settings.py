@@ -49,6 +49,7 @@ class Settings:
     wait: float
     oversize: str | None
     context: int
+    scheduler: str
     baseline: Path | None
     devices: str
     report: Path | None

@@ -288,7 +288,8 @@ def test_a_killed_worker_frees_what_its_test_held(run_plain, folder):
 
 def test_the_dossier_of_a_stall_names_what_is_held_by_whom(run, folder):
     inner = run.watched(
-        *options(folder, "--gpuguard-stall-end=1s", "--gpuguard-wait=120s"),
+        # Our scheduler would keep them apart.
+        *options(folder, "--gpuguard-stall-end=1s", "--gpuguard-wait=120s", "--gpuguard-scheduler=off"),
         test_it="""
             import time
             import pytest

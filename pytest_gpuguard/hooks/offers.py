@@ -1,0 +1,85 @@
+"""What a process tells the scheduler of its tests: read from its items when collection is over."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from pytest_gpuguard.plan.suite import Need, Offer, Suite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType
+
+    import pytest
+
+    from pytest_gpuguard.hooks.leasing import Leasing
+    from pytest_gpuguard.plan.demand import Demand
+
+__all__ = ["offer_of"]
+
+# By which tests end the CUDA context of their process: cuda.close(), context.reset(), cudaDeviceReset().
+_ENDS = ({"cuda", "close"}, {"cuda", "reset"}, {"cudaDeviceReset"}, {"cuDevicePrimaryCtxReset"})
+
+
+def offer_of(items: Sequence[pytest.Item], leasing: Leasing) -> Offer:
+    """Return what the scheduler has to know of ``items``, and of what they need in this process."""
+    demands = _demands(items, leasing)
+    numbers: dict[tuple[object, ...], int] = {}
+    kinds: list[Demand] = []
+    needs: dict[int, int] = {}
+    for test, demand in demands.items():
+        signature = _signature(demand)
+        if signature not in numbers:
+            numbers[signature] = len(kinds)
+            kinds.append(demand)
+        needs[test] = numbers[signature]
+    suite = Suite(len(items), groups=_groups(items), needs=needs, last=_last(items) if needs else [])
+    if not kinds:
+        return Offer(suite)
+    forecasts = [leasing.desk.forecast(demand) for demand in kinds]
+    host = leasing.desk.host
+    return Offer(suite, [Need(*forecast) for forecast in forecasts], host.limits, list(host.devices))
+
+
+def _demands(items: Sequence[pytest.Item], leasing: Leasing) -> dict[int, Demand]:
+    found = ((test, leasing.foresee(item)) for test, item in enumerate(items))
+    return {test: demand for test, demand in found if demand is not None}
+
+
+def _signature(demand: Demand) -> tuple[object, ...]:
+    return (
+        demand.memory,
+        demand.pinned,
+        demand.regions,
+        demand.count,
+        demand.exclusive,
+        tuple(sorted(demand.resources.items())),
+    )
+
+
+def _groups(items: Sequence[pytest.Item]) -> dict[str, list[int]]:
+    """Return the tests with marks ``xdist_group``; several names on one test make one, as in xdist."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for test, item in enumerate(items):
+        if "xdist_group" not in item.keywords:  # marks of parents are in there too: one look, no walk
+            continue
+        names = {
+            str(mark.args[0] if mark.args else mark.kwargs.get("name", "default"))
+            for mark in item.iter_markers("xdist_group")
+        }
+        if names:
+            groups["_".join(sorted(names))].append(test)
+    return dict(groups)
+
+
+def _last(items: Sequence[pytest.Item]) -> list[int]:
+    """Return the tests that seem to end the CUDA context: others would have to make it, and compile, anew."""
+    codes = (
+        (test, getattr(getattr(item, "function", None), "__code__", None)) for test, item in enumerate(items)
+    )
+    return [test for test, code in codes if code is not None and _ends_context(code)]
+
+
+def _ends_context(code: CodeType) -> bool:
+    return any(names <= set(code.co_names) for names in _ENDS)

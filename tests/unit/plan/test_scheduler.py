@@ -1,0 +1,166 @@
+"""Every test once, groups together, never more than there is: over random suites, in virtual time."""
+
+from __future__ import annotations
+
+import random
+from statistics import median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_gpuguard.plan.rehearsal import Rehearsal, lower_bound
+from pytest_gpuguard.plan.suite import Need, Suite
+
+LIMITS = {"pinned": 100, "gpu.0": 10}
+
+
+@st.composite
+def suites(draw):
+    """A suite with its needs; every second test or so has one, some are in groups, some share things."""
+    size = draw(st.integers(1, 40))
+    amounts = st.fixed_dictionaries({}, optional={"pinned": st.integers(1, 120), "gpu.0": st.integers(1, 10)})
+    needs = [Need(amounts) for amounts in draw(st.lists(amounts, min_size=1, max_size=4))]
+    tests = range(size)
+    kinds = draw(st.dictionaries(st.sampled_from(tests), st.integers(0, len(needs) - 1)))
+    names = draw(st.lists(st.sampled_from(["", "", "", "a", "b", "c"]), min_size=size, max_size=size))
+    keys = draw(st.lists(st.sampled_from(["", "", "x", "y"]), min_size=size, max_size=size))
+    suite = Suite(
+        size,
+        groups={name: [test for test in tests if names[test] == name] for name in set(names) - {""}},
+        affinity={key: [test for test in tests if keys[test] == key] for key in set(keys) - {""}},
+        needs=kinds,
+        last=draw(st.lists(st.sampled_from(tests), unique=True, max_size=3)),
+    )
+    seconds = draw(st.lists(st.sampled_from([0.0, 0.001, 0.1, 0.5, 3.0]), min_size=size, max_size=size))
+    return suite, needs, seconds
+
+
+@given(suites(), st.integers(1, 6), st.booleans(), st.data())
+@settings(max_examples=400, deadline=None)
+def test_every_test_runs_once_and_groups_stay_together(given_suite, workers, known, data):
+    suite, needs, seconds = given_suite
+    deaths = data.draw(st.sets(st.sampled_from(range(suite.size)), max_size=3), label="deadly tests")
+    run = Rehearsal(
+        suite,
+        needs,
+        LIMITS,
+        seconds,
+        workers,
+        dict(enumerate(seconds)) if known else {},
+        delay=data.draw(st.sampled_from([0.0, 0.05]), label="delay"),
+        dies=lambda test: test in deaths,
+    ).run()
+    assert run.left == 0
+    assert run.ran == dict.fromkeys(range(suite.size), 1)
+    assert sorted(run.crashed) == sorted(deaths)
+    # Whoever dies takes the group that it was at with it, to one other.
+    for members in suite.groups.values():
+        assert len({run.where[test] for test in members}) <= 1 + len(deaths)
+
+
+@given(suites(), st.integers(1, 6), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_what_is_held_at_once_never_passes_a_limit(given_suite, workers, known):
+    suite, needs, seconds = given_suite
+    run = Rehearsal(suite, needs, LIMITS, seconds, workers, dict(enumerate(seconds)) if known else {}).run()
+    assert run.left == 0
+    # What is more than there ever is is refused by the lease at once: it holds nothing.
+    refused = [need for need in needs if need.amounts.get("pinned", 0) > 100]
+    if not any(needs[number] in refused for number in suite.needs.values()):
+        assert all(run.peak[name] <= limit for name, limit in LIMITS.items())
+    for members in suite.groups.values():
+        assert len({run.where[test] for test in members}) == 1
+
+
+def test_what_workers_keep_to_their_end_counts_as_long_as_they_live():
+    needs = [Need({"gpu.0": 2}, {"context": {"gpu.0": 4}})]
+    suite = Suite(20, needs=dict.fromkeys(range(0, 20, 2), 0))
+    run = Rehearsal(suite, needs, {"gpu.0": 10}, [0.1] * 20, 4).run()
+    assert run.left == 0
+    # Two contexts and one test, or one context and one test: three contexts would leave nothing to run with.
+    assert run.peak["gpu.0"] <= 10
+
+
+def test_a_run_ends_although_what_is_kept_leaves_no_room():
+    needs = [Need({"pinned": 1}, {name: {"pinned": 60}}) for name in ("one", "other")]
+    suite = Suite(8, needs={test: test % 2 for test in range(8)})
+    run = Rehearsal(suite, needs, {"pinned": 100}, [0.1] * 8, 2).run()
+    assert run.left == 0
+    assert run.ran.total() == 8
+
+
+def contention():
+    """Six long tests that exclude each other, among thirty short ones without a need."""
+    suite = Suite(36, needs=dict.fromkeys(range(0, 36, 6), 0))
+    seconds = [0.5 if test in suite.needs else 0.1 for test in range(36)]
+    return suite, [Need({"pinned": 60})], {"pinned": 100}, seconds
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["unknown durations", "known durations"])
+def test_contenders_line_up_on_one_worker_and_the_other_takes_all_else(known):
+    suite, needs, limits, seconds = contention()
+    run = Rehearsal(
+        suite, needs, limits, seconds, 2, dict(enumerate(seconds)) if known else {}, delay=0.002
+    ).run()
+    assert run.peak == {"pinned": 60}
+    assert run.span <= 3.1
+    assert len({run.where[test] for test in suite.needs}) == 1
+
+
+def workload(seed, workers):
+    """A fifth of the tests need a fifth of the budget up to all of it; one group."""
+    draw, scale = random.Random(seed), max(1, workers // 4)
+    tests = list(range(130 * scale + 20))
+    draw.shuffle(tests)
+    needs = [Need({"pinned": amount}) for amount in range(20, 101, 10)]
+    suite = Suite(
+        len(tests),
+        groups={"group": sorted(tests[30 * scale : 30 * scale + 20])},
+        needs={test: draw.randrange(len(needs)) for test in tests[: 30 * scale]},
+    )
+    return suite, needs, {"pinned": 100 * scale}, [draw.uniform(0.01, 0.3) for _ in tests]
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8, 16])
+@pytest.mark.parametrize(("known", "factor"), [(False, 1.10), (True, 1.05)], ids=["unknown", "known"])
+def test_random_workloads_come_close_to_what_no_scheduler_can_beat(workers, known, factor):
+    ratios = []
+    for seed in range(5):
+        suite, needs, limits, seconds = workload(seed, workers)
+        run = Rehearsal(
+            suite, needs, limits, seconds, workers, dict(enumerate(seconds)) if known else {}, delay=0.002
+        ).run()
+        assert run.peak["pinned"] <= limits["pinned"]
+        ratios.append(run.span / lower_bound(suite, needs, limits, seconds, workers))
+    assert median(ratios) <= factor
+
+
+def test_tests_that_share_something_go_to_one_worker_where_that_costs_nothing():
+    keys = {f"set {number}": list(range(number, 80, 4)) for number in range(4)}
+    run = Rehearsal(Suite(80, affinity=keys), [], {}, [0.1] * 80, 2).run()
+    changes = {key: len({run.where[test] for test in members}) for key, members in keys.items()}
+    # One set may be helped with at the end.
+    assert sorted(changes.values())[:3] == [1, 1, 1]
+
+
+def test_what_comes_last_does():
+    order = []
+
+    class Ordered(Rehearsal):
+        def _hold(self, worker, test):
+            order.append(test)
+            super()._hold(worker, test)
+
+    needs = [Need({"pinned": 60})]
+    suite = Suite(20, needs={3: 0, 4: 0, 10: 0}, last=[0, 3])
+    Ordered(suite, needs, {"pinned": 100}, [0.1] * 20, 2).run()
+    assert set(order[-2:]) == {0, 3}
+
+
+def test_a_long_queue_behind_a_long_test_is_taken_back():
+    # Nothing is known: a chunk of short tests goes out, the first of which turns out to be long.
+    seconds = [2.0] + [0.001] * 600
+    run = Rehearsal(Suite(601, groups={"g": [600]}), [], {}, seconds, 2).run()
+    assert run.left == 0
+    assert run.span == pytest.approx(2.0, abs=0.01)
