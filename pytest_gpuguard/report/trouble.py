@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["budget_lines", "last_stalls", "trouble_blocks"]
 
 MOST_BLOCKS = 5
+# Seconds; shorter waits are only summed up unless more is asked for.
+_WORTH_A_LINE = 1.0
 
 
 def _more(number: int) -> Iterator[Line]:
@@ -158,7 +160,9 @@ def _wait_lines(waits: Sequence[Wait], everything: bool) -> Iterator[Line]:
         last = f"{format_seconds(longest[0].ended - longest[0].began)}, {longest[0].worker}"
         name = tail(short(longest[0].nodeid), WIDTH - len(text) - len(last) - 3)
         yield [Piece(f"{text}{last} ({name})" if len(name) > 3 else f"{text}{last}", "warn")]
-    for wait in longest[:MOST_BLOCKS] if everything else ():
+    for wait in longest[:MOST_BLOCKS]:
+        if not everything and wait.ended - wait.began < _WORTH_A_LINE:
+            break
         after = wait.blocked_by[-1] if wait.blocked_by else ""
         yield from field(
             format_seconds(wait.ended - wait.began),
