@@ -92,6 +92,7 @@ class Budget:
         timeout: float | None = None,
         patience: float | None = 300.0,
         label: str = "",
+        on_wait: Callable[[Snapshot], None] | None = None,
     ) -> Lease:
         """Wait until all of ``amounts`` are ours.
 
@@ -108,6 +109,8 @@ class Budget:
             Longest wait since anybody ahead got further: a grant, a release, :meth:`progress`.
         label
             What it is for, in others' messages.
+        on_wait
+            Told once, if the claim has to wait, who holds and who is ahead.
 
         Raises
         ------
@@ -125,7 +128,7 @@ class Budget:
         started = self._settings.monotonic()
         bounds = Patience(started, timeout, patience)
         claims = self._seats.mine()
-        number = claims.acquire(wants, bounds, label)
+        number = claims.acquire(wants, bounds, label, on_wait=on_wait)
         return Lease(claims, wants, number, label, self._settings.monotonic() - started)
 
     def progress(self) -> None:

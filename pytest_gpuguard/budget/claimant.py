@@ -24,6 +24,7 @@ from pytest_gpuguard.ledger.wakeup import ring
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pytest_gpuguard.budget.claims import OnWait
     from pytest_gpuguard.budget.model import Snapshot
     from pytest_gpuguard.budget.patience import Patience
     from pytest_gpuguard.ledger.folder import Folder
@@ -94,7 +95,12 @@ class Claimant:
     # What a lease needs
 
     def acquire(
-        self, wants: Mapping[str, int], patience: Patience, label: str, lease: int | None = None
+        self,
+        wants: Mapping[str, int],
+        patience: Patience,
+        label: str,
+        lease: int | None = None,
+        on_wait: OnWait | None = None,
     ) -> int:
         """Wait until ``wants`` are ours, all or nothing; return the number of the lease on our note.
 
@@ -102,6 +108,8 @@ class Claimant:
         ----------
         lease
             The lease that grows by this, instead of a new one.
+        on_wait
+            Told once if this has to wait.
 
         Raises
         ------
@@ -116,6 +124,8 @@ class Claimant:
         try:
             if not self.begin(wants, label):
                 self._waits = True
+                if on_wait is not None:
+                    on_wait(self.snapshot())
                 waiting.wait(self, patience)
             return self._signboard.add(label) if lease is None else lease
         except BaseException:

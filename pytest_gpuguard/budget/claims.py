@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -10,14 +11,22 @@ if TYPE_CHECKING:
     from pytest_gpuguard.budget.model import Snapshot
     from pytest_gpuguard.budget.patience import Patience
 
-__all__ = ["Claims"]
+__all__ = ["Claims", "OnWait"]
+
+#: Told once, when a claim has to wait, how things stand.
+OnWait = Callable[["Snapshot"], None]
 
 
 class Claims(Protocol):
     """Claims of one thread."""
 
     def acquire(
-        self, wants: Mapping[str, int], patience: Patience, label: str, lease: int | None = None
+        self,
+        wants: Mapping[str, int],
+        patience: Patience,
+        label: str,
+        lease: int | None = None,
+        on_wait: OnWait | None = None,
     ) -> int:
         """Wait until ``wants`` are ours, all or nothing; return the lease's number (``lease`` if given)."""
         ...

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from pytest_gpuguard.budget.claims import OnWait
     from pytest_gpuguard.budget.patience import Patience
 
 __all__ = ["ExclusiveClaims", "lock_path"]
@@ -68,7 +69,12 @@ class ExclusiveClaims:
         self._leases = 0
 
     def acquire(
-        self, wants: Mapping[str, int], patience: Patience, label: str, lease: int | None = None
+        self,
+        wants: Mapping[str, int],
+        patience: Patience,
+        label: str,
+        lease: int | None = None,
+        on_wait: OnWait | None = None,
     ) -> int:
         """Wait for the lock of the pool, unless this thread has it."""
         self._refuse_too_large(wants)
@@ -76,7 +82,7 @@ class ExclusiveClaims:
             if self._owner == threading.get_ident():
                 self._refuse_own_circle(wants)
             else:
-                self._become_owner(wants, patience, label)
+                self._become_owner(wants, patience, label, on_wait)
             self._add(wants)
             self._leases += lease is None
             return self._leases
@@ -131,7 +137,14 @@ class ExclusiveClaims:
     def _new_lock(self) -> filelock.BaseFileLock:
         return filelock.FileLock(self._path, thread_local=False, fallback_to_soft=False)
 
-    def _become_owner(self, wants: Mapping[str, int], patience: Patience, label: str) -> None:
+    def _become_owner(
+        self, wants: Mapping[str, int], patience: Patience, label: str, on_wait: OnWait | None
+    ) -> None:
+        if self._owner is None and self._try_lock():
+            self._owner = threading.get_ident()
+            return
+        if on_wait is not None:
+            on_wait(self.snapshot())
         while self._owner is not None:
             if not self._changed.wait(max(0.0, patience.left(self._monotonic()))) and self._owner is not None:
                 raise self._timed_out(wants, patience, label)
@@ -140,6 +153,13 @@ class ExclusiveClaims:
         except filelock.Timeout as error:
             raise self._timed_out(wants, patience, label) from error
         self._owner = threading.get_ident()
+
+    def _try_lock(self) -> bool:
+        try:
+            self._lock.acquire(blocking=False)
+        except filelock.Timeout:
+            return False
+        return True
 
     def _add(self, amounts: Mapping[str, int]) -> None:
         self._held = self._held | {name: self._held.get(name, 0) + amount for name, amount in amounts.items()}

@@ -243,32 +243,30 @@ class Desk:
                 raise BudgetTooLarge(f"{text}\n{context}")
 
     def _acquire(self, wants: Mapping[str, int], what: str) -> Lease:
-        budget, label = self._opened(), f"{self._who} {what}"
-        began = time.monotonic()
+        budget, began = self._opened(), time.monotonic()
+        timed, end = self._scene.progress is not None, "interrupted"
+        seen: list[Snapshot | None] = []
+
+        def on_wait(snapshot: Snapshot) -> None:
+            # No stall: whoever watches this process sees what it waits for instead.
+            self._waiting, self._scene.progress = (amounts_text(wants), began), None
+            seen.append(snapshot)
+
         try:
-            # Who is in the way is known from a refusal; the claim that may wait comes after it.
-            return budget.acquire(wants, timeout=0, patience=None, label=label)
-        except BudgetTimeout as refused:
-            snapshot = refused.snapshot
-        except BudgetDeadlock as refused:
-            self._note_wait(what, wants, began, "deadlock", refused.snapshot)
-            raise
-        end = "interrupted"
-        self._waiting = amounts_text(wants), began
-        timed, self._scene.progress = self._scene.progress is not None, None
-        try:
-            lease = budget.acquire(wants, patience=self._settings.wait, label=label)
+            lease = budget.acquire(
+                wants, patience=self._settings.wait, label=f"{self._who} {what}", on_wait=on_wait
+            )
             end = "granted"
             return lease
         except (BudgetTimeout, BudgetDeadlock) as refused:
             end = "timeout" if isinstance(refused, BudgetTimeout) else "deadlock"
-            snapshot = refused.snapshot or snapshot
+            seen.append(refused.snapshot)
             raise
         finally:
             self._waiting = None
-            if timed:
-                self._scene.progress = time.monotonic()
-            self._note_wait(what, wants, began, end, snapshot)
+            if seen:
+                self._scene.progress = time.monotonic() if timed else None
+                self._note_wait(what, wants, began, end, next(filter(None, reversed(seen)), None))
 
     def _note_wait(
         self, what: str, wants: Mapping[str, int], began: float, end: str, snapshot: Snapshot | None

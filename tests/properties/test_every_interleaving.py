@@ -43,6 +43,10 @@ LOW_LIMIT_GOES = ((3, 2, 3), ((2,), (0,), (1,)), {"leaves": frozenset({1})})
         ),
         pytest.param((3, 2, 3), ((2, -2), (1, -1), (2, -2)), {"deaths": 2}, id="limits differ"),
         pytest.param(*LOW_LIMIT_GOES[:2], {**LOW_LIMIT_GOES[2], "deaths": 1}, id="a limit rises"),
+        pytest.param(
+            (3, 2, 3), ((2, -2), (0,), (3, -3)), {"deaths": 1, "births": 1}, id="a low limit goes and comes"
+        ),
+        pytest.param((3, 2, 3), ((1, 1, -2), (1, -1), (1, -1)), {"deaths": 1}, id="nested, limits differ"),
     ],
 )
 def test_no_interleaving_over_commits_or_gets_stuck(limits, programs, options):
