@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu soak check conformance wheel clean
+.PHONY: demo test test-gpu soak check conformance screenshots wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
@@ -29,6 +29,10 @@ check: $(READY)
 conformance: $(READY)
 	$(BIN)/python -m tests.fakecuda.conformance -q -n 2 --dist loadscope
 	FAKECUDA_SETTINGS=deferred=1 $(BIN)/python -m tests.fakecuda.conformance -q -n 2 --dist loadscope
+
+# The pictures of the report in the docs; needs a Chromium.
+screenshots: $(READY)
+	$(BIN)/python -m tests.browser.screenshots
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

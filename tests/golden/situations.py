@@ -43,6 +43,41 @@ def test_shape(solver, dtype): pass
 def test_clean(): pass
 """
 
+EVERYTHING = """
+import os
+import threading
+import time
+import pytest
+from watcher import WritebackWatcher
+
+@pytest.fixture
+def chunked_solved_solver():
+    return WritebackWatcher().start()
+@pytest.fixture(scope="module")
+def pool():
+    yield WritebackWatcher().start()
+@pytest.mark.gpu(pinned="700 MiB")
+@pytest.mark.parametrize("n", range(6))
+def test_big(n): time.sleep(.25)
+@pytest.mark.gpu(pinned="200 MiB")
+@pytest.mark.parametrize("n", range(12))
+def test_small(n): time.sleep(.1)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_shape(chunked_solved_solver, dtype): pass
+def test_pool(pool): pass
+def test_fails(): assert 0
+def test_skips(): pytest.skip("no device")
+@pytest.mark.gpu(pinned="900 MiB")
+@pytest.mark.parametrize("n", range(5))
+def test_holds_long(n): time.sleep(2.5)
+def test_dies():
+    def work(): raise TypeError("unsupported operand")
+    t = threading.Thread(target=work); t.start(); threading.Event().wait()
+def test_stalls():
+    threading.Event().wait()
+def test_crash(): os._exit(3)
+"""
+
 
 @dataclass(frozen=True)
 class Situation:
@@ -221,6 +256,13 @@ def test_goes_on():
     ),
     "interrupted": Situation(
         LEAKY + "\ndef test_ctrl_c():\n    raise KeyboardInterrupt\ndef test_never(): pass"
+    ),
+    "everything": Situation(
+        EVERYTHING,
+        (
+            *("-n", "3", "--gpuguard-budget=pinned=1GiB", "--gpuguard-wait=1500ms"),
+            *("--gpuguard-stall=0.8s", "--gpuguard-stall-end=3s"),
+        ),
     ),
     "switched-off": Situation(LEAKY, ("-p", "no:xdist", "--gpuguard-leaks=off")),
 }

@@ -15,11 +15,13 @@
   let column = -1;
   let falling = false;
   let more = null;
+  let touched = false;
 
   const cells = (entry) => (entry.cells ??= [...entry.row.cells].map((cell) => cell.textContent.trim()));
   const text = (entry) => (entry.text ??= cells(entry).join(" ").toLowerCase());
 
   function show(count = SHOWN) {
+    touched = true;
     const found = wanted.length ? order.filter((entry) => wanted.every((word) => text(entry).includes(word))) : order;
     body.replaceChildren(...found.slice(0, count).map((entry) => entry.row));
     said.textContent = found.length === rows.length ? `${rows.length} tests` : `${found.length} of ${rows.length} tests`;
@@ -40,7 +42,7 @@
     falling = column === index ? !falling : heads[index].dataset.sort === "number";
     column = index;
     const number = heads[index].dataset.sort === "number";
-    const key = (entry) => (number ? parseFloat(cells(entry)[index]) || 0 : cells(entry)[index]);
+    const key = (entry) => (number ? parseFloat(cells(entry)[index]) || 0 : cells(entry)[index] ?? "");
     const sign = falling ? -1 : 1;
     const keyed = rows.map((entry) => [key(entry), entry]);
     keyed.sort((a, b) => (a[0] < b[0] ? -sign : a[0] > b[0] ? sign : 0));
@@ -61,14 +63,19 @@
     show();
   });
   box.hidden = false;
-  show();
-  // Texts are read in small parts while nobody waits, so that the first filter need not.
-  const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+  said.textContent = `${rows.length} tests`;
+  // While nobody waits, texts are read and surplus rows taken out, in small parts: neither the opening of a
+  // large page nor the first filter need do it all at once.
+  const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 20));
   let read = 0;
   const ahead = () => {
-    const end = Math.min(read + 500, rows.length);
-    while (read < end) text(rows[read++]);
+    const end = Math.min(read + 400, rows.length);
+    for (; read < end; read += 1) {
+      text(rows[read]);
+      if (!touched && read >= SHOWN) rows[read].row.remove();
+    }
     if (read < rows.length) idle(ahead);
+    else if (!touched) show();
   };
   idle(ahead);
 

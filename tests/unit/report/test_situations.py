@@ -63,6 +63,7 @@ SAID = {
     "crash": "CRASH  worker gw",
     "cut-off": "this run was cut off",
     "interrupted": "this run was interrupted",
+    "everything": "1 worker crashed",
     "switched-off": "leaks=off",
 }
 
