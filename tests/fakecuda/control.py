@@ -85,7 +85,8 @@ class Fault:
     first, last
         Which calls are hit, counted from 1 since the fault was set; ``last=None`` means all later ones.
     sticky
-        Every call after this one fails with ``code`` as well, until the process ends.
+        Every call after this one fails with ``code`` as well, until the process ends; but for those that only
+        look at contexts and devices.
     hang
         The call does not return before it is released, or ``hang_limit`` is over.
     slow
@@ -139,7 +140,7 @@ class Control:
 
     @property
     def sticky(self) -> int:
-        """The error that every call returns now, or 0."""
+        """The error that every call returns now but those that only look at contexts and devices, or 0."""
         return int(self._page.sticky)
 
     @property

@@ -84,7 +84,7 @@ API(INIT, cuDevicePrimaryCtxReset, (CUdevice device), (device)) {
   return SUCCESS;
 }
 
-API(INIT, cuDevicePrimaryCtxGetState, (CUdevice device, unsigned *flags, int *active), (device, flags, active)) {
+API(LOOK, cuDevicePrimaryCtxGetState, (CUdevice device, unsigned *flags, int *active), (device, flags, active)) {
   if (no_device(device)) return INVALID_DEVICE;
   *flags = 0;
   *active = primary[device].alive;
@@ -119,12 +119,12 @@ API(INIT, cuCtxDestroy, (Context * context), (context)) {
   return SUCCESS;
 }
 
-API(INIT, cuCtxGetCurrent, (Context * *out), (out)) {
+API(LOOK, cuCtxGetCurrent, (Context * *out), (out)) {
   *out = depth ? stack[depth - 1] : NULL;
   return SUCCESS;
 }
 
-API(INIT, cuCtxSetCurrent, (Context * context), (context)) {
+API(LOOK, cuCtxSetCurrent, (Context * context), (context)) {
   if (!context) {
     depth -= depth > 0;
     return SUCCESS;
@@ -134,14 +134,14 @@ API(INIT, cuCtxSetCurrent, (Context * context), (context)) {
   return SUCCESS;
 }
 
-API(INIT, cuCtxPushCurrent, (Context * context), (context)) {
+API(LOOK, cuCtxPushCurrent, (Context * context), (context)) {
   if (!context || !context->alive) return INVALID_CONTEXT;
   if (depth == STACK_DEPTH) return INVALID_VALUE;
   stack[depth++] = context;
   return SUCCESS;
 }
 
-API(INIT, cuCtxPopCurrent, (Context * *out), (out)) {
+API(LOOK, cuCtxPopCurrent, (Context * *out), (out)) {
   if (!depth) return INVALID_CONTEXT;
   Context *popped = stack[--depth];
   if (out) *out = popped;
@@ -153,24 +153,24 @@ API(CONTEXT, cuCtxGetDevice, (CUdevice * out), (out)) {
   return SUCCESS;
 }
 
-API(INIT, cuCtxGetId, (Context * context, unsigned long long *out), (context, out)) {
+API(LOOK, cuCtxGetId, (Context * context, unsigned long long *out), (context, out)) {
   if (!context && !(context = current())) return INVALID_CONTEXT;
   *out = context->id;
   return SUCCESS;
 }
 
-API(INIT, cuCtxGetFlags, (unsigned *out), (out)) {
+API(LOOK, cuCtxGetFlags, (unsigned *out), (out)) {
   *out = 0;
   return SUCCESS;
 }
 
-API(INIT, cuCtxGetApiVersion, (Context * context, unsigned *out), (context, out)) {
+API(LOOK, cuCtxGetApiVersion, (Context * context, unsigned *out), (context, out)) {
   (void)context;
   *out = DRIVER_VERSION;
   return SUCCESS;
 }
 
-API(INIT, cuCtxGetStreamPriorityRange, (int *least, int *greatest), (least, greatest)) {
+API(LOOK, cuCtxGetStreamPriorityRange, (int *least, int *greatest), (least, greatest)) {
   if (least) *least = 0;
   if (greatest) *greatest = -5;
   return SUCCESS;

@@ -45,7 +45,7 @@ CUresult call_begin(const char *name, Need need) {
   if (need != NOTHING && !started_by) return NOT_INITIALIZED;
   int code = fault(name);
   if (code) return code;
-  if (need != NOTHING && page->sticky) return page->sticky;
+  if (need > LOOK && page->sticky) return page->sticky;
   return need == CONTEXT && !current() ? INVALID_CONTEXT : SUCCESS;
 }
 
@@ -74,32 +74,32 @@ API(NOTHING, cuDriverGetVersion, (int *out), (out)) {
   return SUCCESS;
 }
 
-API(INIT, cuDeviceGetCount, (int *out), (out)) {
+API(LOOK, cuDeviceGetCount, (int *out), (out)) {
   *out = device_count;
   return SUCCESS;
 }
 
 bool no_device(CUdevice device) { return device < 0 || device >= device_count; }
 
-API(INIT, cuDeviceGet, (CUdevice * out, int ordinal), (out, ordinal)) {
+API(LOOK, cuDeviceGet, (CUdevice * out, int ordinal), (out, ordinal)) {
   if (no_device(ordinal)) return INVALID_DEVICE;
   *out = ordinal;
   return SUCCESS;
 }
 
-API(INIT, cuDeviceGetName, (char *out, int size, CUdevice device), (out, size, device)) {
+API(LOOK, cuDeviceGetName, (char *out, int size, CUdevice device), (out, size, device)) {
   if (no_device(device)) return INVALID_DEVICE;
   snprintf(out, (size_t)size, "FakeCUDA device %d", visible[device].gpu);
   return SUCCESS;
 }
 
-API(INIT, cuDeviceGetUuid, (unsigned char *out, CUdevice device), (out, device)) {
+API(LOOK, cuDeviceGetUuid, (unsigned char *out, CUdevice device), (out, device)) {
   if (no_device(device)) return INVALID_DEVICE;
   gpu_uuid_bytes(visible[device].gpu, visible[device].mig, out);
   return SUCCESS;
 }
 
-API(INIT, cuDeviceTotalMem, (size_t * out, CUdevice device), (out, device)) {
+API(LOOK, cuDeviceTotalMem, (size_t * out, CUdevice device), (out, device)) {
   if (no_device(device)) return INVALID_DEVICE;
   *out = page->device_bytes;
   return SUCCESS;
@@ -113,7 +113,7 @@ static const struct { int attribute, value; } attributes[] = {
     {81, 233472}, {82, 65536}, {83, 1}, {88, 0}, {89, 1}, {95, 1}, {97, 232448}, {106, 32}, {115, 1},
 };
 
-API(INIT, cuDeviceGetAttribute, (int *out, int attribute, CUdevice device), (out, attribute, device)) {
+API(LOOK, cuDeviceGetAttribute, (int *out, int attribute, CUdevice device), (out, attribute, device)) {
   if (no_device(device)) return INVALID_DEVICE;
   *out = attribute == 33 ? visible[device].gpu + 1 : attribute == 20 ? gpu_mode(visible[device].gpu) : 0;
   for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++)
@@ -121,13 +121,13 @@ API(INIT, cuDeviceGetAttribute, (int *out, int attribute, CUdevice device), (out
   return SUCCESS;
 }
 
-API(INIT, cuDeviceGetPCIBusId, (char *out, int size, CUdevice device), (out, size, device)) {
+API(LOOK, cuDeviceGetPCIBusId, (char *out, int size, CUdevice device), (out, size, device)) {
   if (no_device(device)) return INVALID_DEVICE;
   snprintf(out, (size_t)size, "0000:%02X:00.0", visible[device].gpu + 1);
   return SUCCESS;
 }
 
-API(INIT, cuDeviceCanAccessPeer, (int *out, CUdevice one, CUdevice other), (out, one, other)) {
+API(LOOK, cuDeviceCanAccessPeer, (int *out, CUdevice one, CUdevice other), (out, one, other)) {
   if (no_device(one) || no_device(other)) return INVALID_DEVICE;
   *out = 0;
   return SUCCESS;

@@ -23,8 +23,8 @@ enum {
 
 enum { DRIVER_VERSION = 13000 };
 
-/* What a function needs before its body runs. */
-typedef enum { NOTHING, INIT, CONTEXT } Need;
+/* What a function needs before its body runs. One that only LOOKs works on after a sticky error. */
+typedef enum { NOTHING, LOOK, INIT, CONTEXT } Need;
 
 typedef struct { const char *name; void *function; } Symbol;
 

@@ -53,7 +53,7 @@ typedef struct {
   int64_t released;  /* add one to end all hangs of this moment */
 
   /* Findings. */
-  int32_t sticky;  /* the error that every later call returns, or 0 */
+  int32_t sticky;  /* the error that every later call returns but those that only look, or 0 */
   int32_t hanging; /* calls and operations that hang now */
   int64_t stalls;  /* frees and the like that had to wait for unrelated work */
   Counter counters[KINDS];
