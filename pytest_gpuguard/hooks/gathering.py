@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from pytest_gpuguard.plan.history import with_peaks
 from pytest_gpuguard.plan.suite import Suite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_gpuguard.plan.suite import Offer
+    from pytest_gpuguard.plan.history import History
+    from pytest_gpuguard.plan.suite import Need, Offer
 
-__all__ = ["gathered_suite"]
+__all__ = ["Gathered", "gathered_suite"]
+
+
+class Gathered(NamedTuple):
+    """The suite, the limits of the budget, and needs that are known from runs before."""
+
+    suite: Suite
+    limits: dict[str, int]
+    more: list[Need]
 
 
 def gathered_suite(
-    dist: str, ids: Sequence[str], offers: Sequence[Offer | None], say: Callable[[str], None]
-) -> tuple[Suite, dict[str, int]] | None:
-    """Return the suite and the limits of the budget.
+    dist: str,
+    ids: Sequence[str],
+    offers: Sequence[Offer | None],
+    history: History,
+    standard: Callable[[], dict[str, int]],
+    say: Callable[[str], None],
+) -> Gathered | None:
+    """Return what there is to be scheduled.
 
     Parameters
     ----------
@@ -30,6 +45,10 @@ def gathered_suite(
         Of the tests.
     offers
         Of the workers; None of one that could not publish.
+    history
+        What is known of tests that say nothing.
+    standard
+        Returns the limits that hold where no test says what it needs.
     say
         Tells people what they should know.
     """
@@ -46,13 +65,15 @@ def gathered_suite(
         say("workers differ in what their tests need or in their groups; those of the first are used")
     groups = _with_scopes(dist, ids, suite.groups)
     suite = msgspec.structs.replace(suite, groups=groups)
-    if suite.plain:
-        return None
     limits: dict[str, int] = {}
     for offer in there:
         for name, limit in offer.limits.items():
             limits[name] = min(limit, limits.get(name, limit))
-    return suite, limits
+    if history.peaks and not limits:
+        limits = standard()
+    own = there[0].needs if there else []
+    suite, needs = with_peaks(suite, own, ids, history.peaks, limits)
+    return None if suite.plain else Gathered(suite, limits, needs[len(own) :])
 
 
 def _with_scopes(dist: str, ids: Sequence[str], groups: dict[str, list[int]]) -> dict[str, list[int]]:

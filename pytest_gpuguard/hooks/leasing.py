@@ -262,7 +262,7 @@ class Leasing:
         """Return what is to be known of the budget since the last time, and forget it."""
         waits, self.desk.waits = self.desk.waits, []
         account = self._account
-        facts = {"reserved": dict(account.amounts), "peak": account.peak} if account is not None else {}
+        facts = {"reserved": dict(account.amounts) if account is not None else {}, "peak": self.uses.peak}
         return {
             "waits": waits,
             "notes": self.desk.notes,

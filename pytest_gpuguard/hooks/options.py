@@ -113,6 +113,7 @@ OPTIONS = (
         "who sends tests to workers: auto (gpuguard, where tests have needs or groups), off (xdist)",
         ("auto", "off"),
     ),
+    Option("profile", "file", None, "file for marks that say what tests were measured to use"),
     Option("baseline", "file", None, "file of known leaks, kept by `gpuguard baseline`"),
     Option(
         "devices",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuguard.hooks.desk import Desk
 from pytest_gpuguard.hooks.gather import Gather
 from pytest_gpuguard.hooks.guard import Guard
+from pytest_gpuguard.hooks.history import Remembering
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.placement import Placement, place_here
@@ -51,6 +52,7 @@ def activate(config: pytest.Config) -> None:
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
+    config.pluginmanager.register(Remembering(config, settings, gather.notes), "gpuguard-remembering")
     if guard is None:
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
         config.pluginmanager.register(scheduling, "gpuguard-scheduling")

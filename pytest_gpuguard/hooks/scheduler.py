@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from pytest_gpuguard.hooks.gathering import gathered_suite
+from pytest_gpuguard.hooks.history import remembered
 from pytest_gpuguard.plan.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_gpuguard.plan.suite import Offer
+    from pytest_gpuguard.plan.suite import Need, Offer
 
 __all__ = ["GpuguardScheduling", "Office"]
 
@@ -38,6 +39,9 @@ class Office(Protocol):
 
     def offer(self, worker: str) -> Offer | None:
         """Return what a worker has published."""
+
+    def limits(self) -> dict[str, int]:
+        """Return the limits of the budget on this host."""
 
     def another(self) -> Any:
         """Return xdist's own scheduler."""
@@ -84,6 +88,7 @@ class GpuguardScheduling:
         self._offers: dict[Any, Offer] = {}
         self._scheduler: Scheduler[Any] | None = None
         self._inner: Any = None
+        self._more: list[Need] = []
 
     # Asked at every event.
 
@@ -218,15 +223,18 @@ class GpuguardScheduling:
         offers = [self._offers.get(node) for node, ids in self._ids.items() if ids is not None]
         if not lists or not lists[0] or any(ids != lists[0] for ids in lists):
             return False
-        given = gathered_suite(self.config.getoption("dist"), lists[0], offers, self._office.say)
-        if given is None:
+        history = remembered(self.config)
+        plan = gathered_suite(
+            self.config.getoption("dist"), lists[0], offers, history, self._office.limits, self._office.say
+        )
+        if plan is None:
             return False
-        suite, limits = given
+        suite, limits, self._more = plan.suite, plan.limits, plan.more
         self._collection = lists[0]
         self._scheduler = Scheduler(
             suite,
             limits,
-            {},
+            history.known(lists[0]),
             len(lists),
             _Nodes(),
             time.monotonic,
@@ -237,9 +245,9 @@ class GpuguardScheduling:
                 self._scheduler.ready(node, self._needs(node))
         return True
 
-    def _needs(self, node: Any) -> Sequence[Any]:
-        offer = self._offers.get(node) or next(iter(self._offers.values()))
-        return offer.needs
+    def _needs(self, node: Any) -> Sequence[Need]:
+        offer = self._offers.get(node) or next(iter(self._offers.values()), None)
+        return [*(offer.needs if offer is not None else ()), *self._more]
 
     def _step_aside(self) -> None:
         self._inner = self._office.another()

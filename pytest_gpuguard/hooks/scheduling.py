@@ -41,6 +41,7 @@ class Scheduling:
         self, config: pytest.Config, settings: Settings, folder: Path, say: Callable[[str], None]
     ) -> None:
         self._config, self._folder, self.say = config, folder / "offers", say
+        self._budget = settings.budget
         self._wanted = settings.scheduler == "auto" and config.getoption("dist", "no") in _OURS
         self._aside = False
         self._log: Any = None
@@ -82,6 +83,12 @@ class Scheduling:
 
         self._log = log
         return GpuguardScheduling(config, self)
+
+    def limits(self) -> dict[str, int]:
+        """Return the limits of the budget on this host."""
+        from pytest_gpuguard.hooks.host import Host
+
+        return Host(self._budget).limits
 
     def another(self) -> Any:
         """Return xdist's own scheduler: asked again, without us."""

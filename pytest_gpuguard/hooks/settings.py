@@ -50,6 +50,7 @@ class Settings:
     oversize: str | None
     context: int
     scheduler: str
+    profile: Path | None
     baseline: Path | None
     devices: str
     report: Path | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,6 +41,9 @@ class Uses:
         self._claim, self._give = claim, give
         self._accounts: list[_Entry] = []
         self._late: list[Callable[[], None]] = []
+        self._now = Counter[str]()
+        #: The most that the running test had of each resource, whether claimed beforehand or not.
+        self.peak: dict[str, int] = {}
 
     def open(self, account: Account) -> None:
         """Use ``account`` until the running test ends."""
@@ -61,6 +65,7 @@ class Uses:
     def end(self) -> None:
         """Close every account: the test is over."""
         late, self._late, self._accounts = self._late, [], []
+        self._now, self.peak = Counter(), {}
         for end in late:
             end()
 
@@ -105,12 +110,26 @@ class Uses:
         except BaseException:
             give_back()
             raise
+        fresh = {} if wide else self._fresh(uses, taken)
+        self._note(fresh)
 
         def end() -> None:
             give_back()
+            self._now.subtract(fresh)
             self._give(lease)
 
         return end
+
+    def _fresh(self, uses: Mapping[str, int], taken: list[tuple[Account, dict[str, int]]]) -> dict[str, int]:
+        """Return of ``uses`` what no block has been counted for already."""
+        blocks = [entry.account for entry in self._accounts if entry.block]
+        inside = {name for account, amounts in taken if account in blocks for name in amounts}
+        return {name: amount for name, amount in uses.items() if name not in inside}
+
+    def _note(self, fresh: Mapping[str, int]) -> None:
+        self._now.update(fresh)
+        for name in fresh:
+            self.peak[name] = max(self.peak.get(name, 0), self._now[name])
 
     @contextmanager
     def block(self, amounts: Mapping[str, int], line: str) -> Iterator[None]:

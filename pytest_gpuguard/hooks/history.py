@@ -1,0 +1,82 @@
+"""Measures what tests take and use, and keeps it in pytest's cache for the runs to come."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from pytest_gpuguard.hooks.guard import ATTRIBUTE
+
+if TYPE_CHECKING:
+    import pytest
+
+    from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.plan.history import History, Measured
+
+__all__ = ["Remembering", "remembered"]
+
+_KEY = "gpuguard/history"
+_SHOWN = 10
+
+
+def remembered(config: pytest.Config) -> History:
+    """Return what runs before this one have measured."""
+    from pytest_gpuguard.plan.history import History, read_history
+
+    cache = getattr(config, "cache", None)  # the cache provider can be switched off
+    return read_history(cache.get(_KEY, {})) if cache is not None else History()
+
+
+class Remembering:
+    """The part of the process that sums up.
+
+    Parameters
+    ----------
+    config, settings
+        The run.
+    notes
+        Gets what people should know.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, notes: list[str]) -> None:
+        self._config, self._profile, self._notes = config, settings.profile, notes
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._shared: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] += report.duration
+        payload = getattr(report, ATTRIBUTE, None)
+        if payload is not None:
+            if "facts" in payload:
+                self._facts[report.nodeid] = payload["facts"]
+            self._shared.update(payload.get("shared", ()))
+
+    # Not a wrapper: the record, with these notes in it, is made when all of these are over.
+    def pytest_sessionfinish(self) -> None:
+        from pytest_gpuguard.plan.history import Measured, suggestions, wrong_claims
+
+        run: dict[str, Measured] = {}
+        for nodeid, seconds in self._seconds.items():
+            facts = self._facts.get(nodeid, {})
+            run[nodeid] = Measured(seconds, facts.get("peak", {}), facts.get("reserved", {}))
+        self._keep(run)
+        lines = wrong_claims(run)
+        self._notes += lines[:_SHOWN]
+        if len(lines) > _SHOWN:
+            self._notes.append(f"{len(lines) - _SHOWN} more claims are far from what was used")
+        if self._profile is not None:
+            try:
+                self._profile.write_text(suggestions(run), encoding="utf-8")
+            except OSError as problem:
+                self._notes.append(f"the profile could not be written: {problem}")
+
+    def _keep(self, run: dict[str, Measured]) -> None:
+        import msgspec
+
+        cache = getattr(self._config, "cache", None)
+        if cache is None or not run:
+            return
+        history = remembered(self._config)
+        history.learn(run, self._shared)
+        cache.set(_KEY, msgspec.to_builtins(history))

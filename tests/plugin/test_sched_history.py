@@ -1,0 +1,90 @@
+"""What runs before have measured is used, kept beside pytest's own cache, and written as marks."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from itertools import pairwise
+
+SUITE = """
+    import os, time
+    import pytest
+
+    @pytest.mark.parametrize("n", range(4))
+    def test_free(n):
+        time.sleep(0.2 if n == 3 else 0.01)
+
+    @pytest.mark.parametrize("n", range(4))
+    def test_allocating(n, pinned_array):
+        # Nothing is said of it: it is claimed when it is allocated.
+        array = pinned_array((40 << 20,), "u1")
+        time.sleep(0.1)
+
+    @pytest.mark.gpu(pinned="100 MiB")
+    def test_modest(pinned_array):
+        pinned_array((1 << 20,), "u1")
+"""
+
+
+def stored(inner):
+    path = inner.folder / ".pytest_cache" / "v" / "gpuguard" / "history"
+    return json.loads(path.read_text())
+
+
+def test_durations_and_peaks_are_kept_and_claims_that_are_far_off_are_told(run, tmp_path):
+    inner = run.watched(
+        "--gpuguard-budget=pinned=100MiB",
+        f"--gpuguard-budget-dir={tmp_path}",
+        "--gpuguard-profile=marks.txt",
+        test_it=SUITE,
+    )
+    assert inner.ret == 0, inner.out
+    history = stored(inner)
+    assert len(history["seconds"]) == 9
+    assert history["seconds"]["test_it.py::test_free[3]"] >= 0.2
+    assert history["peaks"]["test_it.py::test_allocating[0]"]["pinned"] == 40 << 20
+    assert "test_it.py::test_free[0]" not in history["peaks"]
+    assert "test_it.py::test_modest claims 100.0 MiB pinned, and used only 1.0 MiB" in inner.out
+    marks = (inner.folder / "marks.txt").read_text()
+    assert 'test_it.py::test_allocating: @pytest.mark.gpu(pinned="40 MiB")' in marks
+    assert "test_free" not in marks
+
+
+def test_what_was_measured_keeps_tests_apart_that_say_nothing(run_two, tmp_path):
+    source = """
+        import time
+        import pytest
+
+        @pytest.mark.parametrize("n", range(12))
+        def test_free(n):
+            time.sleep(0.05)
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_allocating(n, pinned_array):
+            array = pinned_array((60 << 20,), "u1")
+            time.sleep(0.1)
+    """
+    options = ("--gpuguard-budget=pinned=100MiB", f"--gpuguard-budget-dir={tmp_path}")
+    first = run_two.watched(*options, test_it=source)
+    assert first.ret == 0, first.out
+    shutil.rmtree(first.folder / ".pytest_cache" / "d")  # the record of the first run alone
+    again = run_two.watched(*options)
+    assert again.ret == 0, again.out
+    assert not again.report.waits
+    spans = sorted((span.start, span.stop) for span in again.report.tests if "allocating" in span.nodeid)
+    assert len(spans) == 4
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+def test_a_history_that_cannot_be_read_is_none(run_plain):
+    path = run_plain.pytester.path / ".pytest_cache" / "v" / "gpuguard"
+    path.mkdir(parents=True)
+    (path / "history").write_text('{"seconds": [1, 2')
+    inner = run_plain.watched(test_it="def test_it(): pass")
+    assert inner.ret == 0, inner.out
+    assert list(stored(inner)["seconds"]) == ["test_it.py::test_it"]
+
+
+def test_without_a_cache_nothing_is_kept_and_nothing_fails(run_two):
+    inner = run_two.watched("-p", "no:cacheprovider", test_it="def test_it(): pass\ndef test_b(): pass")
+    assert inner.ret == 0, inner.out

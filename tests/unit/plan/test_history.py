@@ -1,0 +1,68 @@
+"""What is learnt of tests, and what of it the scheduler and people get."""
+
+from __future__ import annotations
+
+from pytest_gpuguard.plan.history import (
+    History,
+    Measured,
+    read_history,
+    suggestions,
+    with_peaks,
+    wrong_claims,
+)
+from pytest_gpuguard.plan.suite import Need, Suite
+
+MIB = 1 << 20
+
+
+def test_the_last_run_counts_as_much_as_all_before_it():
+    history = History()
+    history.learn({"a": Measured(1.0), "b": Measured(2.0, {"pinned": 5})})
+    history.learn({"a": Measured(2.0)}, ["device"])
+    assert history.seconds == {"a": 1.5, "b": 2.0}
+    assert history.peaks == {"b": {"pinned": 5}}
+    assert history.shared == ["device"]
+    assert history.known(["b", "c", "a"]) == {0: 2.0, 2: 1.5}
+
+
+def test_what_is_not_understood_is_nothing():
+    assert read_history({"seconds": {"a": "long"}}) == History()
+    assert read_history(None) == History()
+    assert read_history({"seconds": {"a": 1.0}, "of later versions": 1}).seconds == {"a": 1.0}
+
+
+def test_tests_that_say_nothing_have_the_need_that_was_measured():
+    suite, needs = Suite(5, needs={0: 0}), [Need({"pinned": 7})]
+    ids = ["a", "b", "c", "d", "e"]
+    peaks = {"a": {"pinned": 500}, "b": {"pinned": 500}, "c": {"pinned": 510}, "d": {"pinned": 1}, "x": {}}
+    limits = {"pinned": 640}
+    suite, needs = with_peaks(suite, needs, ids, peaks, limits)
+    # Marks are believed; what is nearly the same is the same; little is nothing.
+    assert suite.needs == {0: 0, 1: 1, 2: 2}
+    assert [need.amounts["pinned"] for need in needs] == [7, 500, 520]
+
+
+def test_claims_far_above_what_was_used_or_under_it_are_told():
+    run = {
+        "above": Measured(0, {"pinned": 10 * MIB}, {"pinned": 50 * MIB, "pinned.regions": 1}),
+        "well": Measured(0, {"pinned": 10 * MIB}, {"pinned": 40 * MIB}),
+        "under": Measured(0, {"pinned": 10 * MIB}, {"pinned": 9 * MIB}),
+        "unmeasured": Measured(0, {}, {"pinned": 50 * MIB}),
+    }
+    assert wrong_claims(run) == [
+        "above claims 50.0 MiB pinned, and used only 10.0 MiB",
+        "under claims 9.0 MiB pinned, and used 10.0 MiB",
+    ]
+
+
+def test_marks_are_suggested_by_function_with_the_most_of_its_parameters():
+    run = {
+        "t.py::test_a[1]": Measured(0, {"pinned": 10 * MIB + 1, "gpu.sim": MIB, "gpu.sim.slots": 1}),
+        "t.py::test_a[2]": Measured(0, {"pinned": 3 * MIB}, {"pinned": 64 * MIB}),
+        "t.py::test_b": Measured(0, {"pinned.regions": 1}),
+        "t.py::test_c": Measured(1.0),
+    }
+    lines = [line for line in suggestions(run).splitlines() if not line.startswith("#")]
+    assert lines == [
+        't.py::test_a: @pytest.mark.gpu(memory="1 MiB", pinned="11 MiB")  # claims 64.0 MiB pinned'
+    ]
