@@ -30,6 +30,31 @@ CATALOGUE: dict[str, Code] = {
             "stop it where its scope ends: yield from the fixture and close the owner afterwards",
         ),
         Code(
+            "GPG102",
+            "a native thread outlived the scope in which it appeared",
+            "end it through the library that started it, or load that library before the tests begin",
+        ),
+        Code(
+            "GPG103",
+            "a child process outlived the scope that started it, or ended and nobody waited for it",
+            "terminate it and wait for it where its scope ends",
+        ),
+        Code(
+            "GPG104",
+            "a shared memory segment outlived the scope that created it",
+            "close and unlink it where its scope ends: a segment stays when all its processes have ended",
+        ),
+        Code(
+            "GPG105",
+            "a file, socket or pipe was left open by the scope that opened it",
+            "close it where its scope ends, best by a `with` block",
+        ),
+        Code(
+            "GPG106",
+            "host memory outside of Python's own objects grew and stayed",
+            "free it where its scope ends; caches that are meant to stay belong into a wider fixture",
+        ),
+        Code(
             "GPG110",
             "a background thread ended with an exception while its test waited for it",
             "mend the exception shown as the cause; hand errors of the thread to whoever waits for it",

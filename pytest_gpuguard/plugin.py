@@ -16,6 +16,7 @@ from pytest_gpuguard.hooks.fixtures.device import (
     session_gpu_event,
     session_gpu_stream,
 )
+from pytest_gpuguard.hooks.fixtures.leak_scope import leak_scope
 from pytest_gpuguard.hooks.fixtures.lease import gpu_lease
 from pytest_gpuguard.hooks.fixtures.pinned import module_pinned_array, pinned_array, session_pinned_array
 from pytest_gpuguard.hooks.needs import Needs
@@ -29,6 +30,7 @@ __all__ = [
     "gpu_lease",
     "gpu_memory_limit",
     "gpu_stream",
+    "leak_scope",
     "module_gpu_closing",
     "module_gpu_event",
     "module_gpu_stream",

@@ -100,11 +100,12 @@ class Guard:
     ) -> None:
         self._settings, self._worker, self._started = settings, worker, started
         self._own: list[dict[str, Any]] = []
+        self._hook: Any = config.hook
         self._item: pytest.Item | None = None
         self._places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         self.scene = Scene()
-        self.threads, probes = probes_for(self.scene, settings.leak_kinds)
+        self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
         self.interrupter = Interrupter(self.scene)
         self.tracker = Tracker(
             probes,
@@ -113,6 +114,7 @@ class Guard:
             started=started,
             settle_for=settings.settle,
             reap=settings.reap,
+            referrers=settings.referrers,
             values=self._values,
             let_go=self._let_go,
         )
@@ -138,7 +140,7 @@ class Guard:
         self.monitor = Monitor(self._look)
         self.deaths.alarm = self.monitor.alarm
         #: What is tolerated.
-        self.known = Known(settings.baseline)
+        self.known = Known(settings.baseline, config.hook)
         #: What the tests hold of the budget.
         self.leasing: Leasing | None = None
 
@@ -181,6 +183,9 @@ class Guard:
         # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
         if self.leasing is not None:
             self.leasing.claim(item)
+        if self._item is None:
+            # What came since we began to watch, by imports and plugins, is nobody's.
+            self.tracker.sweep()
         self._begin(item)
         try:
             return (yield)
@@ -229,6 +234,8 @@ class Guard:
         fixture = Fixture(fixturedef.argname, fixturedef.scope, request.node.nodeid, _code(fixturedef.func))
         owner = None
         if fixture.scope != "function":
+            # What is there already is not of this fixture, though nobody saw it being made.
+            self.tracker.sweep()
             owner = Owner(fixture.scope, fixture.node, fixture, fixture.code)
             self._owners[fixturedef] = owner
         self.scene.enter(fixture, owner, time.monotonic())
@@ -239,6 +246,8 @@ class Guard:
             return value
         finally:
             self.interrupter.windows -= 1
+            if owner is not None:
+                self.tracker.sweep()
             self.scene.leave(fixture, owner, value, time.monotonic())
 
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
@@ -269,8 +278,7 @@ class Guard:
         owner, failed = self.scene.owner, self.scene.failed
         assert owner is not None
         owner.ended = True
-        leaks = self._judge(verified=not failed)
-        self.known.mark(self._item, leaks)
+        leaks = self._judge(self._item, verified=not failed)
         self._own += [leak for leak in leaks if is_own(leak, owner.node)]
         payload: dict[str, Any] = {
             "leaks": leaks,
@@ -279,6 +287,9 @@ class Guard:
         }
         if self.leasing is not None:
             payload |= self.leasing.payload()
+        if self.tracker.notes:
+            payload["notes"] = [*payload.get("notes", []), *self.tracker.notes]
+            self.tracker.notes.clear()
         self._attach(report, payload)
         # One error however often a test is run: it comes with the last run, which is the one that counts.
         if not self.scene.rerun:
@@ -316,8 +327,15 @@ class Guard:
             report.outcome = "failed"
             report.longrepr = f"left behind: {', '.join(group.title for group in groups)}\n\n{text}"
 
-    def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
-        return self.tracker.judge(verified=verified) if self._settings.leaks != "off" else []
+    def _judge(self, item: pytest.Item | None, *, verified: bool) -> list[dict[str, Any]]:
+        if self._settings.leaks == "off":
+            return []
+        leaks = self.tracker.judge(verified=verified)
+        self.known.mark(item, leaks)
+        self.tracker.reap()
+        for leak in leaks:
+            self._hook.pytest_gpuguard_leak(leak=leak)
+        return leaks
 
     def _let_go(self) -> None:
         # pytest drops the values of a test's fixtures after the last report only: they are no leak.
@@ -364,6 +382,6 @@ class Guard:
 
     def late(self) -> dict[str, Any]:
         """Return what is found after the last test; who sums up in this process asks for it."""
-        leaks = self._judge(verified=True)
-        self.known.mark(None, leaks)
-        return {"leaks": leaks} | (self.leasing.payload() if self.leasing is not None else {})
+        leaks = self._judge(None, verified=True)
+        payload: dict[str, Any] = self.leasing.payload() if self.leasing is not None else {}
+        return payload | {"leaks": leaks, "notes": [*payload.get("notes", []), *self.tracker.notes]}

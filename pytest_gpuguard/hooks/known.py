@@ -27,10 +27,12 @@ class Known:
     ----------
     path
         The baseline; None without one.
+    hook
+        Asks other plugins.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, hook: Any = None) -> None:
+        self._path, self._hook = path, hook
         self._baseline: Baseline | None = None
         self.today: date = datetime.now(UTC).date()
 
@@ -80,7 +82,8 @@ class Known:
     def mark(self, item: pytest.Item | None, leaks: list[dict[str, Any]]) -> None:
         """Note on each leak why it is tolerated, if it is; without a test where none is running any more."""
         for leak in leaks:
-            leak["known"] = (self._by_mark(item, leak) if item else None) or self._by_baseline(leak)
+            by_mark = self._by_mark(item, leak) if item else None
+            leak["known"] = by_mark or self._by_baseline(leak) or self._by_hook(leak)
 
     def _by_mark(self, item: pytest.Item, leak: dict[str, Any]) -> dict[str, Any] | None:
         for said in (mark.kwargs for mark in item.iter_markers("known_leak") if _wrong(mark) is None):
@@ -88,6 +91,10 @@ class Known:
                 issue = said.get("issue")
                 return {"by": "marker", "reason": str(said["reason"]), "issue": issue and str(issue)}
         return None
+
+    def _by_hook(self, leak: dict[str, Any]) -> dict[str, Any] | None:
+        reason = self._hook.pytest_gpuguard_ignore_leak(leak=leak) if self._hook is not None else None
+        return {"by": "hook", "reason": str(reason)} if reason else None
 
     def _by_baseline(self, leak: dict[str, Any]) -> dict[str, Any] | None:
         if self._path is None:

@@ -75,6 +75,7 @@ OPTIONS = (
         "thread,process,pinned,device,stream,event,shm",
         "what is watched; also fd and memory, which cost more, and all",
     ),
+    Option("referrers", "flag", "false", "name who keeps a leaked object alive (costly)"),
     Option("settle", "duration", "2s", "longest time that a suspect may take to go"),
     Option("reap", "flag", "false", "after reporting, stop what leaked, so that the rest of the run goes on"),
     Option(

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.track.descriptors import DescriptorProbe
 from pytest_gpuguard.track.handles import CODES, HandleProbe
+from pytest_gpuguard.track.memory import MemoryProbe
+from pytest_gpuguard.track.processes import ProcessProbe
+from pytest_gpuguard.track.readers import ReaderProbe
+from pytest_gpuguard.track.segments import SegmentProbe
+from pytest_gpuguard.track.tasks import TaskProbe
 from pytest_gpuguard.track.threads import ThreadProbe
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_gpuguard.track.probe import Probe
     from pytest_gpuguard.track.scope import Scene
 
 __all__ = ["probes_for"]
 
 
-def probes_for(scene: Scene, kinds: frozenset[str]) -> tuple[ThreadProbe, list[Probe]]:
+def probes_for(scene: Scene, kinds: frozenset[str], config: pytest.Config) -> tuple[ThreadProbe, list[Probe]]:
     """Return the probe of threads, which others need too, and all that judge ``kinds``."""
     threads = ThreadProbe(scene, kinds)
     probes: list[Probe] = [threads]
+    if "thread" in kinds:
+        probes.append(TaskProbe(scene))
+    if "process" in kinds:
+        probes.append(ProcessProbe(scene))
     handles = kinds & CODES.keys()
     if handles:
         probes.append(HandleProbe(scene, handles, lambda: threads.busy))
+    if kinds & {"pinned", "device"}:
+        probes.append(ReaderProbe(scene, kinds))
+    if "fd" in kinds:
+        probes.append(DescriptorProbe(scene))
+    if "memory" in kinds:
+        probes.append(MemoryProbe(scene))
+    if "shm" in kinds:
+        probes.append(SegmentProbe(scene))
+    for others in config.hook.pytest_gpuguard_probes(config=config, scene=scene):
+        probes += others
     return threads, probes

@@ -38,6 +38,7 @@ class Settings:
 
     leaks: str
     leak_kinds: frozenset[str]
+    referrers: bool
     settle: float
     reap: bool
     thread_death: str

@@ -32,7 +32,7 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a leak is tolerated; ``by`` is baseline or marker, ``until`` a date after which it no longer is."""
+    """Why a leak is tolerated, ``by`` baseline, marker or hook; ``until`` a date from which on it is not."""
 
     reason: str
     by: str = "baseline"

@@ -28,13 +28,17 @@ def _call(closing: str | None) -> str:
 
 _ENDS = {
     "thread": "tell it to stop and join it",
+    "process": "terminate it and wait for it",
+    "fd": "close it",
+    "memory": "give it back",
+    "shm": "close and unlink it",
     "stream": "drop the last reference to it",
     "event": "drop the last reference to it",
 }
 
 
 def _thing(leak: Leak) -> str:
-    return leak.kind if leak.kind == "thread" else leak.what
+    return leak.kind if leak.kind in {"thread", "process"} else leak.what
 
 
 def _makes(leak: Leak) -> str:

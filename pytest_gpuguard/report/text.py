@@ -35,6 +35,9 @@ __all__ = ["Line", "Piece", "closing_lines", "leak_lines", "plain", "section_lin
 _PLACE = 44
 _MOST_GROUPS = 5
 _MOST_TESTS = 1
+_MOST_HOLDERS = 3
+#: Share of a CPU from which on a thread does more than wait.
+_BURNING = 0.2
 
 
 def _stack(frames: Sequence[Frame], marked: Frame | None) -> Iterator[Line]:
@@ -52,7 +55,8 @@ def _stack(frames: Sequence[Frame], marked: Frame | None) -> Iterator[Line]:
 def _owner(leak: Leak) -> str:
     fixture = leak.origin.fixture
     if fixture is None:
-        return f"the test itself, in its {leak.origin.phase}"
+        seen = f"in its {leak.origin.phase}" if leak.origin.certainty != "inferred" else "found at its end"
+        return f"the test itself, {seen}"
     place = f"{fixture.file}:{fixture.line}" if fixture.file else fixture.node
     return f"fixture `{fixture.name}` ({fixture.scope})  {place}"
 
@@ -95,7 +99,7 @@ def _group_head(group: LeakGroup) -> Line:
 def _accepted(group: LeakGroup) -> Iterator[Line]:
     known = group.known
     if known is not None:
-        by = "accepted" if known.by == "baseline" else "marked"
+        by = {"baseline": "accepted", "hook": "ignored"}.get(known.by, "marked")
         issue = f", {known.issue}" if known.issue else ""
         until = f", until {known.until}" if known.until else ""
         yield from field(by, f'"{known.reason}"{issue}{until}')
@@ -119,6 +123,11 @@ def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
     if verbosity > 0 and (now := getattr(leak.subject, "now", None)):
         inner = now[-1]
         yield from field("now", f"{inner.file}:{inner.line}  {inner.function}")
+    cpu = getattr(leak.subject, "cpu", None)
+    if cpu is not None and cpu >= _BURNING:
+        yield from field("burns", f"{cpu:.0%} of a CPU while it was waited for", "bad")
+    for holder in getattr(leak.subject, "holders", [])[:_MOST_HOLDERS]:
+        yield from field("held by", holder)
     if not leak.verified:
         test = "its" if leak.judged_at == "function" else "the last"
         yield from field("note", f"{test} test failed: the traceback may be what keeps it alive")

@@ -21,7 +21,7 @@ __all__ = ["behind", "holds"]
 
 _MOST = 5000
 # Through these everything is reached from everywhere: globals, classes, the running test itself.
-_NOT_THROUGH = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.FrameType, type)
+_NOT_THROUGH = (types.ModuleType, types.BuiltinFunctionType, types.FrameType, type)
 
 
 def _is_passage(thing: object) -> bool:
@@ -30,6 +30,9 @@ def _is_passage(thing: object) -> bool:
 
 def behind(thing: object) -> list[object]:
     """Return what ``thing`` refers to; arrays do not tell the collector whose memory they show."""
+    if isinstance(thing, types.FunctionType):
+        # What it has closed over is its own; its globals are everybody's.
+        return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     found = gc.get_referents(thing)
     numpy = sys.modules.get("numpy")
     # By its type and the type's own descriptor: nothing that a subclass defines may run.

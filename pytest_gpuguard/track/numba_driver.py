@@ -158,8 +158,12 @@ class NumbaDriver:
         vars(driver)[name] = wrapper
 
         def restore() -> None:
-            if vars(driver).get(name) is wrapper:
-                del vars(driver)[name]  # bound anew when it is next used
+            if vars(driver).get(name) is not wrapper:
+                return  # somebody has wrapped ours since: then ours must stay below theirs
+            if bound is not None:
+                vars(driver)[name] = bound
+            else:
+                del vars(driver)[name]  # bound when it is next used
 
         self._undo.append(restore)
 

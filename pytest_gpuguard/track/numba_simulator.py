@@ -140,13 +140,19 @@ class NumbaSimulator:
         return pinned
 
     def _constructor(self, cls: type, kind: str) -> None:
+        outer = vars(cls).get("__init__")
+
         def init(thing: object) -> None:
+            if outer is not None:
+                outer(thing)
             self._born(thing, kind, kind, cls.__name__)
 
         setattr(cls, "__init__", init)  # noqa: B010 - type checkers forbid what is meant here
 
         def restore() -> None:
             if vars(cls).get("__init__") is init:
-                delattr(cls, "__init__")  # the class had none of its own
+                delattr(cls, "__init__")
+                if outer is not None:
+                    setattr(cls, "__init__", outer)  # noqa: B010
 
         self._undo.append(restore)

@@ -59,6 +59,10 @@ class Suspect(ABC):
         """The objects that stand for it: who holds one of them, holds it."""
         return []
 
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU time that it has used, None where it uses none or that is not known."""
+        return None
+
     @abstractmethod
     def subject(self, places: Places) -> dict[str, Any]:
         """Return what is peculiar to its kind, as plain values."""

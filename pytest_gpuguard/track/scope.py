@@ -44,7 +44,8 @@ class Fixture:
 class Owner:
     """The scope at whose end a thing is judged: one run of a test, or one set-up of a wider fixture.
 
-    The frame of the test function or fixture is known by ``code``, so that a trace can be cut there.
+    The frame of the test function or fixture is known by ``code``, so that a trace can be cut there. Scope
+    ``block`` is that of the fixture ``leak_scope``.
     """
 
     scope: str
@@ -97,6 +98,8 @@ class Scene:
     progress
         Monotonic seconds of the last start or end of a phase or fixture; ``None`` while nothing is timed:
         between tests, and once somebody debugs the test.
+    own
+        Fixtures of the running test alone that were set up.
     makers
         Each finds the birth of the calling thread, if it knows it.
     """
@@ -110,6 +113,7 @@ class Scene:
     failed: bool = False
     rerun: bool = False
     progress: float | None = None
+    own: list[Fixture] = field(default_factory=list)
     makers: list[Callable[[], Birth | None]] = field(default_factory=list)
 
     def begin(self, owner: Owner, closure: frozenset[str], now: float) -> None:
@@ -118,6 +122,7 @@ class Scene:
         self.failed = self.rerun = False
         self.fixtures.clear()
         self.owners.clear()
+        self.own.clear()
         self.standing = [standing for standing in self.standing if not standing.ended]
 
     def end(self) -> None:
@@ -130,6 +135,8 @@ class Scene:
         if owner is not None:
             self.owners.append(owner)
             self.standing.append(owner)
+        else:
+            self.own.append(fixture)
         self.touch(now)
 
     def leave(self, fixture: Fixture, owner: Owner | None, value: object, now: float) -> None:
@@ -157,6 +164,11 @@ class Scene:
             return next(torn_down, self.owner or BEFORE)
         return self.owners[-1] if self.owners else self.owner or BEFORE
 
+    def _torn_down(self, stack: RawStack) -> Fixture | None:
+        """Return the test's own fixture whose teardown makes something by ``stack``."""
+        codes = {code for code, _ in stack} if self.phase == "teardown" else ()
+        return next((fixture for fixture in self.own if fixture.code in codes), None)
+
     def born(self, what: str, stack: RawStack) -> Birth:
         """Return the record of a thing made now, by the calling thread.
 
@@ -176,7 +188,7 @@ class Scene:
     def found(self, what: str, stack: RawStack, certainty: Certainty, now: float) -> Birth:
         """Return the record of a thing that is put down to what is in force."""
         owner = self.owner_in_force(stack)
-        fixture = self.fixtures[-1] if self.fixtures else owner.fixture
+        fixture = self.fixtures[-1] if self.fixtures else owner.fixture or self._torn_down(stack)
         test = self.owner.node if self.owner else ""
         return Birth(what, owner, test, self.phase, fixture, certainty, stack, now)
 

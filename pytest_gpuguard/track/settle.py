@@ -8,19 +8,31 @@ made only when a suspect has survived the first few milliseconds, since it costs
 from __future__ import annotations
 
 import gc
+import os
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["settle"]
+__all__ = ["settle", "stretched"]
 
 T = TypeVar("T")
+
+_LONGEST_STRETCH = 2.0
 
 _FIRST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.05
 _COLLECT_AFTER = 0.003
+
+
+def stretched(limit: float) -> float:
+    """Return ``limit``, longer on a loaded machine: where more want to run than can, all takes longer."""
+    try:
+        wanting = os.getloadavg()[0] / (os.cpu_count() or 1)
+    except OSError:
+        return limit
+    return limit * min(max(wanting, 1.0), _LONGEST_STRETCH)
 
 
 def settle(

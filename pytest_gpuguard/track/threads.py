@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.closing import closing_method
 from pytest_gpuguard.track.keepers import keeper_of, target_name
 from pytest_gpuguard.track.leak import trace
@@ -72,6 +73,9 @@ class ThreadSuspect(Suspect):
     @property
     def things(self) -> list[object]:
         return [thing for thing in (self.thread, self.keeper) if thing is not None]
+
+    def cpu_seconds(self) -> float | None:
+        return procfs.cpu_seconds(f"self/task/{self.thread.native_id}")
 
     def subject(self, places: Places) -> dict[str, Any]:
         running = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - the documented way

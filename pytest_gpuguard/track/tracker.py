@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track.holding import holds
 from pytest_gpuguard.track.leak import record
-from pytest_gpuguard.track.settle import settle
+from pytest_gpuguard.track.referrers import holders
+from pytest_gpuguard.track.settle import settle, stretched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.stacks import Places
 
 __all__ = ["Judgement", "Tracker"]
+
+
+#: What takes more than this share of the time that it may take to go is worth a note.
+_LATE = 0.5
 
 
 class Judgement(NamedTuple):
@@ -53,6 +58,8 @@ class Tracker:
         Longest time in seconds that a suspect may take to go.
     reap
         Whether leaks are stopped once they are recorded.
+    referrers
+        Whether it is looked for who keeps a leaked object alive.
     values
         Gives what the wider fixtures in force have given, each with its owner.
     let_go
@@ -68,16 +75,20 @@ class Tracker:
         started: float,
         settle_for: float,
         reap: bool,
+        referrers: bool = False,
         values: Callable[[], Iterable[tuple[Owner, object]]] = tuple,
         let_go: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._probes, self._places, self._worker, self._started = probes, places, worker, started
         self._settle_for, self._reap, self._values, self._clock = settle_for, reap, values, clock
-        self._let_go = let_go
+        self._let_go, self._referrers = let_go, referrers
         self._forced = False
         self._serial = 0
+        self._left: list[tuple[Suspect, dict[str, Any]]] = []
         self.known: Counter[str] = Counter()
+        #: What people should know of this process, in order.
+        self.notes: dict[str, None] = {}
 
     def install(self) -> Callable[[], None]:
         """Begin to see; return how to undo it."""
@@ -109,16 +120,34 @@ class Tracker:
             # Before the first look: what is made during it is for the next one.
             probe.looked()
             probe.sweep()
-        if any(True for probe in moved for _ in probe.suspects()):
-            self._let_go()
-            self._adopt(moved)
-        left, waited = settle(lambda: list(self._suspects(moved)), self._settle_for, patient=_patient)
+        first = [suspect for probe in moved for suspect in probe.suspects()]
+        if not first:
+            return []
+        self._let_go()
+        self._adopt(moved)
+        before = {id(suspect.birth): suspect.cpu_seconds() for suspect in first}
+        limit = stretched(self._settle_for)
+        left, waited = settle(lambda: list(self._suspects(moved)), limit, patient=_patient)
+        if not left and waited > limit * _LATE:
+            self._note_late(first, waited)
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
-        if self._reap:
-            # All are recorded first: one close may end several, and an ended thread forgets its keeper.
-            for suspect, leak in zip(left, leaks, strict=True):
-                leak["reaped"] = suspect.reap(max(self._settle_for, 1.0))
+        for suspect, leak in zip(left, leaks, strict=True):
+            leak["subject"] |= _burnt(suspect, before.get(id(suspect.birth)), waited)
+        self._left = list(zip(left, leaks, strict=True))
         return leaks
+
+    def reap(self) -> None:
+        """Stop what was judged last, unless it is tolerated, and note that on its record."""
+        left, self._left = self._left, []
+        # All are recorded by now: one close may end several, and an ended thread forgets its keeper.
+        for suspect, leak in left if self._reap else ():
+            if not leak.get("known"):
+                leak["reaped"] = suspect.reap(max(self._settle_for, 1.0))
+
+    def _note_late(self, suspects: Sequence[Suspect], waited: float) -> None:
+        first = suspects[0]
+        test = first.birth.test.rpartition("::")[2]
+        self.notes[f"settled late: {first.title} of {test or 'the session'} took {waited:.2g} s to go"] = None
 
     def abandoned(self) -> list[Suspect]:
         """Return what was reported before and is still there."""
@@ -163,7 +192,18 @@ class Tracker:
         id_ = f"{self._worker}-{self._serial}"
         now = self._clock() - self._started
         judged = Judgement(id_, self._worker, os.getpid(), now, self._started, waited, verified)
-        return record(suspect, self._places, judged)
+        leak = record(suspect, self._places, judged)
+        if self._referrers and suspect.things:
+            leak["subject"]["holders"] = holders(suspect.things, self._places)
+        return leak
+
+
+def _burnt(suspect: Suspect, before: float | None, waited: float) -> dict[str, float]:
+    """Return the share of a CPU that a suspect used while it was waited for."""
+    now = suspect.cpu_seconds()
+    if before is None or now is None or waited <= 0:
+        return {}
+    return {"cpu": round((now - before) / waited, 2)}
 
 
 def _patient(suspect: Suspect) -> bool:

@@ -91,9 +91,11 @@ def test_what_the_simulator_makes(run):
         ("test_a_view_keeps_its_buffer", "pinned buffer"): (1, 700),
         ("test_a_view_keeps_its_buffer", "device memory"): (1, 800),
     }
-    seen = {probe.kind: probe.seen for probe in inner.report.probes}
-    assert (seen["thread"], seen["event"]) == (0, 2)
-    assert "gpuguard: seen by threading, numba simulator" in inner.out
+    probes = {probe.kind: probe for probe in inner.report.probes}
+    assert probes["event"].seen == 2
+    assert probes["thread"].seen == probes["thread"].known  # of a library that was loaded, if any
+    assert "gpuguard: seen by threading, " in inner.out
+    assert all("numba simulator" in worker.watching for worker in inner.report.workers)
 
 
 LATE = """
@@ -123,3 +125,373 @@ def test_a_kind_that_is_none_is_refused_with_those_that_are(run_plain):
     inner = run_plain.watched("--gpuguard-leak-kinds=thread,fds", test_it="def test_it(): pass")
     assert inner.ret == 4
     assert "'thread,fds' is no list of kinds; there are device, event, fd, memory" in inner.err + inner.out
+
+
+HOST = """
+    import _thread, ctypes, multiprocessing, os, subprocess, threading, time
+    from multiprocessing import shared_memory
+    import pytest
+
+    KEPT = []
+    FORK = multiprocessing.get_context("fork")
+
+    def sleeper():
+        KEPT.append(subprocess.Popen(["sleep", "1000"]))
+        return KEPT[-1]
+
+    def test_raw_thread():
+        lock = _thread.allocate_lock()
+        lock.acquire()
+        _thread.start_new_thread(lock.acquire, ())
+
+    def test_raw_thread_that_asks_who_it_is():
+        def work(lock):
+            threading.current_thread()
+            lock.acquire()
+        lock = _thread.allocate_lock()
+        lock.acquire()
+        _thread.start_new_thread(work, (lock,))
+
+    def test_raw_thread_that_ends():
+        _thread.start_new_thread(int, ())
+
+    def test_thread_of_a_raw_thread():
+        over = threading.Event()
+        KEPT.append(over)
+        def work():
+            threading.Thread(target=over.wait, daemon=True).start()
+        _thread.start_new_thread(work, ())
+        while threading.active_count() == 0:
+            time.sleep(0.01)
+
+    def create(function, argument):
+        libc, ident = ctypes.CDLL(None), ctypes.c_ulong()
+        libc.pthread_create.argtypes = [ctypes.c_void_p] * 4
+        libc.pthread_join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]
+        code = ctypes.cast(getattr(libc, function), ctypes.c_void_p)
+        assert libc.pthread_create(ctypes.byref(ident), None, code, argument) == 0
+        return lambda: libc.pthread_join(ident, None)
+
+    def test_native_thread():
+        create("sleep", 1000)
+
+    def test_native_thread_that_is_joined():
+        assert create("usleep", 1000)() == 0
+
+    def test_first_import_of_a_library_with_threads():
+        import numpy as np
+        assert np.ones((300, 300)).dot(np.ones((300, 300)))[0, 0] == 300
+
+    def test_running_child():
+        sleeper()
+
+    def test_zombie():
+        child = subprocess.Popen(["true"])
+        KEPT.append(child)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+    def test_child_of_a_thread():
+        thread = threading.Thread(target=sleeper)
+        thread.start()
+        thread.join()
+
+    def test_forked_worker():
+        process = FORK.Process(target=time.sleep, args=(1000,), daemon=True)
+        process.start()
+        KEPT.append(process)
+
+    def test_children_that_are_waited_for():
+        subprocess.run(["true"])
+        process = FORK.Process(target=int)
+        process.start()
+        process.join()
+
+    def test_segment():
+        KEPT.append(shared_memory.SharedMemory(create=True, size=5000))
+
+    def test_segment_that_is_closed_only():
+        shared_memory.SharedMemory(create=True, size=6000).close()
+
+    def test_segment_that_is_unlinked():
+        segment = shared_memory.SharedMemory(create=True, size=7000)
+        segment.close()
+        segment.unlink()
+"""
+
+
+def test_what_the_host_has(run):
+    inner = run.watched("-v", "--gpuguard-reap", test_it=HOST)
+    assert set(inner.outcomes.values()) == {"passed"}
+    found = left(inner)
+    assert {(test, what.partition(":")[0]) for test, what in found if test != "test_native_thread"} == {
+        ("test_raw_thread", "_thread"),
+        ("test_raw_thread_that_asks_who_it_is", "test_it"),
+        ("test_thread_of_a_raw_thread", "threading"),
+        ("test_running_child", "process sleep"),
+        ("test_zombie", "process true"),
+        ("test_child_of_a_thread", "process sleep"),
+        ("test_forked_worker", f"process {_own_name(found)}"),
+        ("test_segment", "shared memory segment"),
+        ("test_segment_that_is_closed_only", "shared memory segment"),
+    }
+    assert [what.partition(":")[0] for test, what in found if test == "test_native_thread"] == ["native"]
+    assert found["test_segment", "shared memory segment"] == (1, 5000)
+    leaks = {
+        leak.origin.nodeid.partition("::")[2]: leak for group in inner.report.groups for leak in group.leaks
+    }
+    assert {test: leak.origin.certainty for test, leak in leaks.items() if leak.kind == "process"} == {
+        "test_running_child": "exact",
+        "test_zombie": "exact",
+        "test_child_of_a_thread": "inherited",
+        "test_forked_worker": "exact",
+    }
+    assert leaks["test_running_child"].created[-1].function == "sleeper"
+    assert leaks["test_running_child"].reaped == "stopped: terminated"
+    assert leaks["test_zombie"].reaped == "stopped: waited for"
+    assert leaks["test_segment"].reaped == "stopped: unlinked"
+    assert leaks["test_thread_of_a_raw_thread"].origin.certainty == "inherited"
+
+
+def _own_name(found):
+    """Return the name that the system gives to a worker that pytest's process forked: its own."""
+    return next(what for test, what in found if test == "test_forked_worker").removeprefix("process ")
+
+
+WIDE = """
+    import ctypes, subprocess, threading
+    from multiprocessing import shared_memory
+    import pytest
+    from watcher import Watcher
+
+    KEPT = []
+
+    def sleeper():
+        return subprocess.Popen(["sleep", "1000"])
+
+    @pytest.fixture(scope="module")
+    def child():
+        return sleeper()
+
+    @pytest.fixture(scope="session")
+    def segment():
+        return shared_memory.SharedMemory(create=True, size=4096)
+
+    @pytest.fixture(scope="class")
+    def native():
+        libc, ident = ctypes.CDLL(None), ctypes.c_ulong()
+        libc.pthread_create.argtypes = [ctypes.c_void_p] * 4
+        code = ctypes.cast(libc.sleep, ctypes.c_void_p)
+        assert libc.pthread_create(ctypes.byref(ident), None, code, 1000) == 0
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_bystander(child, segment, native, n): pass
+
+    @pytest.fixture(scope="module")
+    def closed_child():
+        child = sleeper()
+        yield child
+        child.kill()
+        child.wait()
+
+    @pytest.fixture(scope="module")
+    def closed_segment():
+        segment = shared_memory.SharedMemory(create=True, size=4096)
+        yield segment
+        segment.close()
+        segment.unlink()
+
+    @pytest.fixture(scope="module")
+    def late():
+        children = []
+        yield lambda: children.append(sleeper())
+        for child in children:
+            child.kill()
+            child.wait()
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_user(closed_child, closed_segment, late, n):
+        late()
+
+    def test_own_child_before_a_wide_fixture(request):
+        KEPT.append(sleeper())
+        request.getfixturevalue("after")
+
+    @pytest.fixture(scope="module")
+    def after():
+        yield
+"""
+
+
+def test_whose_it_is_when_a_wider_fixture_made_it(run):
+    inner = run.watched("--gpuguard-leaks=error", "--gpuguard-reap", test_it=WIDE)
+    owners = {
+        (leak.kind, leak.judged_at, leak.origin.fixture and leak.origin.fixture.name)
+        for group in inner.report.groups
+        for leak in group.leaks
+    }
+    assert owners == {
+        ("process", "module", "child"),
+        ("shm", "session", "segment"),
+        ("thread", "class", "native"),
+        ("process", "function", None),
+    }
+    assert {test for test, outcome in inner.outcomes.items() if outcome != "passed"} == {
+        "test_own_child_before_a_wide_fixture"
+    }
+
+
+ON_REQUEST = """
+    import ctypes, gc, mmap, os, socket
+    import pytest
+
+    KEPT = []
+    MIB = 1 << 20
+
+    def test_file(tmp_path):
+        KEPT.append(open(tmp_path / "x", "w"))
+
+    def test_socket():
+        KEPT.append(socket.create_server(("127.0.0.1", 0)))
+
+    def test_pipe():
+        KEPT.append(os.pipe())
+
+    def test_closed(tmp_path):
+        with open(tmp_path / "x", "w"): pass
+        ours, theirs = socket.socketpair()
+        ours.close()
+        theirs.close()
+
+    @pytest.fixture(scope="module")
+    def server():
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            yield server
+
+    def test_of_the_module(server): pass
+    def test_of_the_module_again(server): pass
+
+    @pytest.fixture(scope="module")
+    def opens_late(tmp_path_factory):
+        files = []
+        yield lambda: files.append(open(tmp_path_factory.mktemp("late") / "x", "w"))
+        for file in files:
+            file.close()
+
+    def test_late(opens_late):
+        opens_late()
+    def test_later(opens_late): pass
+
+    def test_mapping():
+        KEPT.append(mmap.mmap(-1, 64 * MIB))
+        for offset in range(0, 64 * MIB, 4096):
+            KEPT[-1][offset] = 1
+
+    def test_malloc():
+        libc = ctypes.CDLL(None)
+        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+        libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+        libc.memset(libc.malloc(64 * MIB), 1, 64 * MIB)
+
+    def test_given_back():
+        with mmap.mmap(-1, 64 * MIB) as mapping:
+            for offset in range(0, 64 * MIB, 4096):
+                mapping[offset] = 1
+
+    def test_cycle():
+        ring = [bytearray(b"x") * (64 * MIB)]
+        ring.append(ring)
+
+    def test_many_small():
+        assert len([object() for _ in range(300_000)]) == 300_000
+"""
+
+
+def test_what_is_watched_on_request(run):
+    inner = run.watched("-v", "--gpuguard-leak-kinds=fd,memory", test_it=ON_REQUEST)
+    assert set(inner.outcomes.values()) == {"passed"}
+    found = left(inner)
+    assert found.keys() == {
+        ("test_file", "open file"),
+        ("test_socket", "open socket"),
+        ("test_pipe", "open pipe"),
+        ("test_mapping", "host memory that grew and stayed"),
+        ("test_malloc", "host memory that grew and stayed"),
+    }
+    assert found["test_pipe", "open pipe"][0] == 2
+    grown = found["test_malloc", "host memory that grew and stayed"][1]
+    assert 60 << 20 < grown < 80 << 20
+    assert [probe.kind for probe in inner.report.probes] == ["fd", "memory"]
+
+
+LIBRARIES = {
+    "cupy": """
+        from types import SimpleNamespace
+        POOL = SimpleNamespace(used=0, used_bytes=lambda: POOL.used, free_all_blocks=lambda: None)
+        get_default_memory_pool = lambda: POOL
+        get_default_pinned_memory_pool = lambda: POOL
+        def take(n): POOL.used += n
+    """,
+    "torch": """
+        from types import SimpleNamespace
+        HELD = {"device": 0, "pinned": 0}
+        cuda = SimpleNamespace(
+            is_initialized=lambda: True, device_count=lambda: 1, empty_cache=lambda: None,
+            memory_allocated=lambda device: HELD["device"],
+            host_memory_stats=lambda: {"allocated_bytes.current": HELD["pinned"]},
+        )
+        def take(kind, n): HELD[kind] += n
+    """,
+    "rmm": """
+        from types import SimpleNamespace
+        TRACKING = SimpleNamespace(held=0, get_allocated_bytes=lambda: TRACKING.held)
+        mr = SimpleNamespace(get_current_device_resource=lambda: TRACKING)
+        def take(n): TRACKING.held += n
+    """,
+}
+
+READ = """
+    import pytest
+
+    def test_cupy():
+        import cupy
+        cupy.take(1000)
+
+    def test_torch():
+        import torch
+        torch.take("device", 2000)
+        torch.take("pinned", 3000)
+
+    def test_rmm():
+        import rmm
+        rmm.take(4000)
+
+    def test_given_back():
+        import cupy, torch, rmm
+        cupy.take(500)
+        cupy.take(-500)
+        torch.take("device", 500)
+        torch.take("device", -500)
+
+    @pytest.fixture(scope="module")
+    def wide():
+        import cupy
+        cupy.take(7000)
+        yield
+        cupy.take(-7000)
+
+    def test_of_the_module(wide): pass
+    def test_of_the_module_again(wide): pass
+"""
+
+
+def test_other_libraries_are_read_when_they_are_loaded(run):
+    inner = run.watched("-v", **LIBRARIES, test_it=READ)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert left(inner) == {
+        ("test_cupy", "CuPy's device memory"): (1, 1000),
+        ("test_torch", "torch's device memory"): (1, 2000),
+        ("test_torch", "torch's pinned memory"): (1, 3000),
+        ("test_rmm", "RMM's device memory"): (1, 4000),
+    }
+    names = {name for worker in inner.report.workers for name in worker.watching}
+    assert any("(unverified on devices)" in name for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_gpuguard.track.settle import settle
+from pytest_gpuguard.track.settle import settle, stretched
 
 
 class Clock:
@@ -69,3 +69,10 @@ def test_no_time_at_all_is_one_look():
     clock = Clock()
     assert clock.settle(lambda: ["thread"], 0.0) == (["thread"], 0.0)
     assert clock.pauses == []
+
+
+@pytest.mark.parametrize(("load", "expected"), [(0.0, 2.0), (4.0, 2.0), (8.0, 4.0), (400.0, 4.0)])
+def test_a_loaded_machine_gets_longer(monkeypatch, load, expected):
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert stretched(2.0) == expected

@@ -1,0 +1,128 @@
+"""Open files, sockets and pipes; only on request, since libraries open them at will."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gpuguard.track import procfs
+from pytest_gpuguard.track.looking import LookingProbe
+from pytest_gpuguard.track.objects import instances
+from pytest_gpuguard.track.probe import Suspect
+from pytest_gpuguard.track.words import sound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_gpuguard.track.scope import Birth, Scene
+    from pytest_gpuguard.track.stacks import Places
+
+__all__ = ["DescriptorProbe", "DescriptorSuspect"]
+
+#: What the process's own machinery opens, by where it leads to.
+_OURS = re.compile(r"^/proc/(self|\d+)/|^/dev/(null|urandom|pts/|tty)|/d/gpuguard/|/gpuguard-[^/]*/")
+_STANDARD = 2
+
+
+class _Descriptor(NamedTuple):
+    """An open file as the system has it."""
+
+    fd: int
+    target: str
+
+    @property
+    def flavour(self) -> str:
+        """file, socket, pipe or other."""
+        if self.target.startswith("/"):
+            return "file"
+        name = self.target.partition(":")[0]
+        return name if name in {"socket", "pipe"} else "other"
+
+
+@dataclass(frozen=True, eq=False)
+class DescriptorSuspect(Suspect):
+    """An open file whose owner has ended."""
+
+    descriptor: _Descriptor
+    birth: Birth
+    kind = "fd"
+    code = "GPG105"
+    patient = False
+
+    @property
+    def what(self) -> str:
+        return self.birth.what
+
+    @property
+    def title(self) -> str:
+        return f"open {self.descriptor.flavour}"
+
+    @property
+    def things(self) -> list[object]:
+        files = instances("_io:FileIO", "socket:socket", "select:epoll")
+        return [file for file in files if _number(file) == self.descriptor.fd]
+
+    def subject(self, places: Places) -> dict[str, Any]:
+        found = self.descriptor
+        target = places.shown(found.target)[0] if found.flavour == "file" else found.target
+        return {"fd": found.fd, "flavour": found.flavour, "target": sound(target)}
+
+
+def _open() -> Iterator[tuple[int, str]]:
+    """Yield what is open and not our own, with where it leads to."""
+    for fd in procfs.descriptors():
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - as quick as it can be
+        except OSError:
+            continue  # the one of the listing itself
+        if fd > _STANDARD and not _OURS.search(target):
+            yield fd, target
+
+
+def _steady(target: str) -> bool:
+    return not target.startswith("/") or target.endswith("(deleted)")
+
+
+def _number(file: Any) -> int | None:
+    try:
+        return int(file.fileno())
+    except (ValueError, OSError, AttributeError, TypeError):
+        return None  # closed, or it has none
+
+
+class DescriptorProbe(LookingProbe[_Descriptor]):
+    """Sees what this process has open."""
+
+    kind = "fd"
+    watching = ("/proc/self/fd",)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.unable = None if procfs.exists() else "this system does not list what a process has open"
+
+    def begin(self) -> Callable[[], None]:
+        self._folder = procfs.Opened("/proc/self/fd", folder=True)
+        self._tells = self._folder.size() > 0
+        # Captured output is turned to and fro between these.
+        self._standing = {target for _, target in _open() if _steady(target)}
+        return self._folder.close
+
+    def count(self) -> object:
+        if self._tells:
+            return self._folder.size()
+        # Older kernels do not tell how many there are; the lowest free number moves with most changes.
+        lowest = os.dup(self._folder.fd)
+        os.close(lowest)
+        return lowest
+
+    def look(self) -> Mapping[tuple[int, str], _Descriptor]:
+        return {found: _Descriptor(*found) for found in _open() if found[1] not in self._standing}
+
+    def what(self, detail: _Descriptor) -> str:
+        return f"open {detail.flavour}"
+
+    def suspect(self, key: tuple[int, str], detail: _Descriptor, birth: Birth) -> DescriptorSuspect:
+        del key
+        return DescriptorSuspect(detail, birth)

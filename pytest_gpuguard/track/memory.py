@@ -1,0 +1,187 @@
+"""Host memory that grew and stayed, outside of Python's own objects; only on request.
+
+Resident memory moves for many reasons. So its growth only asks the question; the verdict needs a second
+source that agrees: blocks that malloc has mapped, locked pages, or anonymous regions that are resident.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gpuguard.track import procfs
+from pytest_gpuguard.track.probe import Suspect
+from pytest_gpuguard.track.scope import BEFORE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pytest_gpuguard.track.scope import Birth, Scene
+    from pytest_gpuguard.track.stacks import Places
+
+__all__ = ["MemoryProbe", "MemorySuspect"]
+
+MIB = 1 << 20
+_ASKS = 4 * MIB
+_LEAST = 8 * MIB
+_PAGE = 4096
+#: What can confirm growth, and from how many bytes on.
+_AGREES = {"malloc": _LEAST, "locked": _ASKS, "regions": _LEAST}
+_MANY_MODULES = 20
+#: Bytes of a block of Python's own allocator, as a mean.
+_BLOCK = 128
+
+
+class _Levels(NamedTuple):
+    """How much there is, in bytes: of resident anonymous and shared memory, and of what may explain it."""
+
+    resident: int
+    python: int
+    malloc: int
+    locked: int
+    regions: int
+
+    def since(self, other: _Levels) -> _Levels:
+        """Return by how much each has grown."""
+        return _Levels(*(now - then for now, then in zip(self, other, strict=True)))
+
+
+class _Mallinfo(ctypes.Structure):
+    # Blocks that malloc has mapped come fifth; see mallinfo2(3).
+    _fields_ = [(name, ctypes.c_size_t) for name in ("a", "b", "c", "d", "hblkhd", "f", "g", "h", "i", "j")]
+
+
+def _malloced() -> int:
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except AttributeError:
+        return 0
+    mallinfo.restype = _Mallinfo
+    return int(mallinfo().hblkhd)
+
+
+def _levels() -> _Levels:
+    status = dict(
+        line.split(":", 1) for line in procfs.slurp("/proc/self/status").splitlines() if ":" in line
+    )
+    kib = {name: int(status.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem", "VmLck")}
+    return _Levels(
+        kib["RssAnon"] + kib["RssShmem"],
+        sys.getallocatedblocks() * _BLOCK,
+        _malloced(),
+        kib["VmLck"],
+        _regions(),
+    )
+
+
+def _regions() -> int:
+    """Return the resident bytes of anonymous and shared regions but for the heap of small blocks."""
+    total, counts = 0, False
+    for line in procfs.slurp("/proc/self/smaps").splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            counts = len(words) < 6 or words[5].startswith(("/dev/zero", "/memfd", "[anon"))
+        elif counts and words[0] == "Rss:":
+            total += int(words[1]) * 1024
+    return total
+
+
+@dataclass(eq=False)
+class MemorySuspect(Suspect):
+    """Memory that grew under an owner that has ended."""
+
+    birth: Birth
+    sources: dict[str, int] = field(default_factory=dict)
+    kind = "memory"
+    code = "GPG106"
+    patient = False
+    what = title = "host memory that grew and stayed"
+
+    @property
+    def nbytes(self) -> int:
+        return self.sources["resident"]
+
+    def subject(self, places: Places) -> dict[str, Any]:
+        del places
+        return {"sources": self.sources, "confirmed": len(self.sources) > 1}
+
+
+class MemoryProbe:
+    """Compares what a test leaves with what it found."""
+
+    kinds = frozenset({"memory"})
+    watching = ("resident memory, malloc, locked pages and regions",)
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.unable = None if procfs.exists() else "this system does not tell how a process uses its memory"
+        self._pages = 0
+        self._found: list[MemorySuspect] = []
+        self._seen = 0
+        self._modules = 0
+
+    def install(self) -> Callable[[], None]:
+        if self.unable is not None:
+            return lambda: None
+        self._statm = procfs.Opened("/proc/self/statm")
+        self._rebase()
+        return self._statm.close
+
+    def _rebase(self) -> None:
+        self._levels, self._modules = _levels(), len(sys.modules)
+        self._pages = self._resident()
+
+    def _resident(self) -> int:
+        return int(self._statm.read(128).split()[1]) * _PAGE
+
+    def moved(self) -> bool:
+        return self.unable is None and abs(self._resident() - self._pages) > _ASKS
+
+    def sweep(self) -> None:
+        """Put growth down to what is in force, once it is there for sure."""
+        if not self.moved():
+            return
+        if self._resident() > self._pages:
+            gc.collect()
+            grown = _levels().since(self._levels)
+            told = grown._asdict()
+            sources = {name: told[name] for name, least in _AGREES.items() if told[name] > least}
+            loaded = len(sys.modules) - self._modules > _MANY_MODULES and "malloc" not in sources
+            real = grown.resident - max(0, grown.python)
+            if real > _LEAST and sources and not loaded:
+                birth = self._scene.found(MemorySuspect.what, (), "inferred", time.monotonic())
+                if birth.owner is not BEFORE:
+                    self._seen += 1
+                    self._found.append(MemorySuspect(birth, {"resident": real, **sources}))
+        self._rebase()
+
+    def suspects(self) -> Iterable[Suspect]:
+        self._forget()
+        return [one for one in self._found if one.birth.owner.ended and not one.birth.reported]
+
+    def _forget(self) -> None:
+        """Drop what was given back: the youngest growth first."""
+        freed = self._levels.resident - _levels().resident if self._found else 0
+        while self._found and not self._found[-1].birth.reported and freed > self._found[-1].nbytes // 2:
+            freed -= self._found.pop().nbytes
+            self._rebase()
+
+    def looked(self) -> None:
+        """Do nothing: a sweep looks."""
+
+    def abandoned(self) -> Iterable[Suspect]:
+        return [one for one in self._found if one.birth.reported]
+
+    def known(self, suspect: Suspect) -> str | None:
+        del suspect
+        return None
+
+    def seen(self) -> dict[str, int]:
+        return {"memory": self._seen}
+
+    def existed(self) -> dict[str, int]:
+        return {}

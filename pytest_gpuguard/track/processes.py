@@ -1,0 +1,224 @@
+"""Child processes: running ones, and zombies that nobody waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gpuguard.track import procfs
+from pytest_gpuguard.track.looking import LookingProbe
+from pytest_gpuguard.track.objects import instances
+from pytest_gpuguard.track.probe import Suspect
+from pytest_gpuguard.track.stacks import capture
+from pytest_gpuguard.track.words import sound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_gpuguard.track.scope import Birth, Scene
+    from pytest_gpuguard.track.stacks import Places
+
+__all__ = ["ProcessProbe", "ProcessSuspect"]
+
+#: What multiprocessing keeps for good, by a part of the command line.
+KNOWN = {
+    "multiprocessing.resource_tracker": "multiprocessing keeps one resource tracker",
+    "multiprocessing.forkserver": "multiprocessing keeps one fork server",
+}
+_STATES = {"Z": "zombie", "X": "zombie", "T": "stopped", "t": "stopped"}
+_OFTEN = 0.01
+
+
+class _Child(NamedTuple):
+    """A child as the system has it."""
+
+    pid: int
+    state: str
+    command: tuple[str, ...]
+    name: str
+
+
+def _child(pid: int) -> tuple[tuple[int, str], _Child] | None:
+    """Return a child with its key: a pid alone can be used again."""
+    head, _, rest = procfs.slurp(f"/proc/{pid}/stat").rpartition(")")
+    words = rest.split()
+    if not words:
+        return None
+    command = tuple(filter(None, procfs.slurp(f"/proc/{pid}/cmdline").split("\0")))
+    child = _Child(pid, _STATES.get(words[0], "running"), command, head.partition("(")[2])
+    return (pid, words[19]), child
+
+
+@dataclass(frozen=True, eq=False)
+class ProcessSuspect(Suspect):
+    """A child whose owner has ended."""
+
+    child: _Child
+    birth: Birth
+    kind = "process"
+    code = "GPG103"
+
+    @property
+    def patient(self) -> bool:  # type: ignore[override]
+        return self.child.state != "zombie"
+
+    @property
+    def what(self) -> str:
+        return self.birth.what
+
+    @property
+    def title(self) -> str:
+        left = "child process" if self.child.state != "zombie" else "child process that nobody waited for,"
+        return f"{left} {self.child.name}"
+
+    @property
+    def things(self) -> list[object]:
+        owners = instances("subprocess:Popen", "multiprocessing.process:BaseProcess")
+        return [owner for owner in owners if self.child.pid in _pids(owner)]
+
+    def cpu_seconds(self) -> float | None:
+        return procfs.cpu_seconds(str(self.child.pid))
+
+    def subject(self, places: Places) -> dict[str, Any]:
+        return {
+            "pid": self.child.pid,
+            "name": sound(self.child.name),
+            "command": [places.scrub(sound(word)) for word in self.child.command],
+            "state": self.child.state,
+        }
+
+    def reap(self, timeout: float) -> str:
+        """Ask it to end, then make it."""
+        pid, done = self.child.pid, "waited for"
+        try:
+            if self.child.state != "zombie":
+                os.kill(pid, signal.SIGTERM)
+                done = "terminated"
+                if not _ended(pid, timeout):
+                    os.kill(pid, signal.SIGKILL)
+                    done = f"killed, as it went on for {timeout:g} s after SIGTERM"
+                    _ended(pid, timeout)
+            os.waitpid(pid, os.WNOHANG)
+        except (ProcessLookupError, ChildProcessError):
+            return "stopped before its turn: it ended by itself"
+        return f"stopped: {done}"
+
+
+def _pids(owner: object) -> tuple[int | None, int | None]:
+    # multiprocessing holds what it started behind a name of its own.
+    return vars(owner).get("pid"), getattr(vars(owner).get("_popen"), "pid", None)
+
+
+def _ended(pid: int, timeout: float) -> bool:
+    end = time.monotonic() + timeout
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if time.monotonic() > end:
+            return False
+        time.sleep(_OFTEN)
+    return True
+
+
+class ProcessProbe(LookingProbe[_Child]):
+    """Sees the children of this process, and where Python starts them."""
+
+    kind = "process"
+    watching = ("the system's list of children",)
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        there = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+        self.unable = None if there else "this system does not list the children of a process"
+        self._started: dict[int, Birth] = {}
+        self._starts = 0
+        self._undo: list[Callable[[], None]] = []
+
+    def begin(self) -> Callable[[], None]:
+        self._children = procfs.Opened("/proc/self/task/{pid}/children")
+        self._wrap_popen()
+        for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
+            if hasattr(os, name):
+                self._wrap_call(name)
+
+        def undo() -> None:
+            while self._undo:
+                self._undo.pop()()
+            self._children.close()
+
+        return undo
+
+    def _wrap_popen(self) -> None:
+        original, probe = subprocess.Popen.__init__, self
+
+        @functools.wraps(original)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            probe.record(self.pid, sys._getframe(1))  # noqa: SLF001 - the documented cheap way
+
+        self._put(subprocess.Popen, "__init__", init)
+
+    def _wrap_call(self, name: str) -> None:
+        original = getattr(os, name)
+
+        @functools.wraps(original)
+        def start(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            pid = result[0] if isinstance(result, tuple) else result
+            if pid:
+                self.record(pid, sys._getframe(1))  # noqa: SLF001
+            return result
+
+        self._put(os, name, start)
+
+    def _put(self, place: Any, name: str, wrapper: Any) -> None:
+        original = getattr(place, name)
+        setattr(place, name, wrapper)
+
+        def restore() -> None:
+            # Somebody may have wrapped ours since: then ours must stay below theirs.
+            if getattr(place, name) is wrapper:
+                setattr(place, name, original)
+
+        self._undo.append(restore)
+
+    def record(self, pid: int, frame: Any) -> None:
+        """Remember where a child was started."""
+        self._starts += 1
+        self._started[pid] = self._scene.born("process", capture(frame))
+
+    def count(self) -> object:
+        # The kernel's list is of children of the main thread; the others are counted when they start.
+        return self._children.read(), self._starts
+
+    def look(self) -> Mapping[tuple[int, str], _Child]:
+        pids: set[int] = set()
+        for tid in procfs.tasks():
+            pids.update(map(int, procfs.slurp(f"/proc/self/task/{tid}/children").split()))
+        for pid in [pid for pid in self._started if pid not in pids]:
+            with contextlib.suppress(KeyError):
+                del self._started[pid]
+        return dict(found for found in map(_child, pids) if found is not None)
+
+    def what(self, detail: _Child) -> str:
+        return f"process {detail.name}"
+
+    def born(self, key: tuple[int, str], detail: _Child) -> Birth:
+        birth = self._started.get(key[0]) or super().born(key, detail)
+        birth.what = self.what(detail)
+        return birth
+
+    def suspect(self, key: tuple[int, str], detail: _Child, birth: Birth) -> ProcessSuspect:
+        del key
+        return ProcessSuspect(detail, birth)
+
+    def known(self, suspect: Suspect) -> str | None:
+        assert isinstance(suspect, ProcessSuspect)
+        command = " ".join(suspect.child.command)
+        return next((why for part, why in KNOWN.items() if part in command), None)

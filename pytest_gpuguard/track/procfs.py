@@ -1,0 +1,96 @@
+"""What Linux tells of this process: questions that cost a microsecond, and the longer answers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Opened", "cpu_seconds", "descriptors", "exists", "mapped", "slurp", "tasks"]
+
+
+def exists() -> bool:
+    """Return whether there is what this module reads."""
+    return Path("/proc/self/task").is_dir()
+
+
+def slurp(path: str) -> str:
+    """Return the text of a file, empty when it is gone; nothing is left open for the suite to find."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def mapped() -> Iterator[tuple[int, int, bool, str]]:
+    """Yield start, end, whether it can be executed, and file of each mapping of this process."""
+    for line in slurp("/proc/self/maps").splitlines():
+        words = line.split(maxsplit=5)
+        start, _, end = words[0].partition("-")
+        yield int(start, 16), int(end, 16), "x" in words[1], words[5] if len(words) > 5 else ""
+
+
+def tasks() -> list[int]:
+    """Return the threads of this process."""
+    return [int(name) for name in os.listdir("/proc/self/task")]  # noqa: PTH208 - three times as fast
+
+
+def descriptors() -> list[int]:
+    """Return what this process has open, the descriptor of the question itself too."""
+    return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - three times as fast
+
+
+def cpu_seconds(of: str) -> float | None:
+    """Return the CPU time of ``"self/task/TID"`` or of a process by its number; None when it is gone."""
+    words = slurp(f"/proc/{of}/schedstat").split()
+    return int(words[0]) / 1e9 if words else None
+
+
+class Opened:
+    """One file of ``/proc``, kept open since that makes asking several times as fast.
+
+    Opened again in a forked child: what is kept open there still tells of the parent.
+    """
+
+    def __init__(self, path: str, *, folder: bool = False) -> None:
+        self._path, self._flags = path, os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECTORY if folder else 0)
+        self.fd = os.open(path.format(pid=os.getpid()), self._flags)
+        again = weakref.WeakMethod(self._again)
+
+        def after_fork() -> None:
+            method = again()
+            if method is not None:
+                method()
+
+        os.register_at_fork(after_in_child=after_fork)
+
+    def _again(self) -> None:
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self.fd)
+            with contextlib.suppress(OSError):
+                self.fd = os.open(self._path.format(pid=os.getpid()), self._flags)
+
+    def read(self, most: int = 4096) -> bytes:
+        """Return its content."""
+        return os.pread(self.fd, most, 0)
+
+    def links(self) -> int:
+        """Return the number of folders in it, and two."""
+        return os.fstat(self.fd).st_nlink
+
+    def size(self) -> int:
+        """Return its size: of ``/proc/self/fd``, on kernels that tell, the number of open files."""
+        return os.fstat(self.fd).st_size
+
+    def close(self) -> None:
+        """Close it."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

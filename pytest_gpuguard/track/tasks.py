@@ -1,0 +1,282 @@
+"""Threads that :mod:`threading` does not know: those of ``_thread``, and native ones of libraries.
+
+The system lists every thread of the process. Those of ``_thread`` are seen being started; what is left is
+native, and told apart by its name and the library that it works for.
+"""
+
+from __future__ import annotations
+
+import _thread
+import faulthandler
+import functools
+import inspect
+import re
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pytest_gpuguard.track import natives, procfs
+from pytest_gpuguard.track.leak import trace
+from pytest_gpuguard.track.looking import LookingProbe
+from pytest_gpuguard.track.probe import Suspect
+from pytest_gpuguard.track.stacks import capture
+from pytest_gpuguard.track.words import sound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_gpuguard.track.scope import Birth, Owner, Scene
+    from pytest_gpuguard.track.stacks import Places
+
+#: For so many questions after a change all threads are listed, not only counted.
+_LISTED_FOR = 5
+#: Seconds in which a raw thread that was started says which of the system's threads it is.
+_COMES_WITHIN = 1.0
+
+__all__ = ["RawThread", "TaskProbe", "TaskSuspect"]
+
+
+class _Task(NamedTuple):
+    """A thread as the system has it: its name, and the library that it works for."""
+
+    name: str
+    library: str | None
+
+
+class RawThread:
+    """What a thread of ``_thread`` runs, and where it was started; it writes itself down while it runs."""
+
+    def __init__(
+        self,
+        function: Callable[..., object],
+        birth: Birth | None,
+        running: dict[int, RawThread],
+        coming: set[RawThread],
+    ) -> None:
+        self.function, self.birth, self._running, self._coming = function, birth, running, coming
+        self.ident = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> object:
+        tid = threading.get_native_id()
+        self.ident = threading.get_ident()
+        self._running[tid] = self
+        self._coming.discard(self)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            self._running.pop(tid, None)
+
+    def __repr__(self) -> str:
+        # As Python shows it when the thread dies.
+        return repr(self.function)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSuspect(Suspect):
+    """A raw or native thread whose owner has ended."""
+
+    tid: int
+    task: _Task
+    raw: RawThread | None
+    birth: Birth
+    kind = "thread"
+
+    @property
+    def code(self) -> str:  # type: ignore[override]
+        return "GPG101" if self.raw else "GPG102"
+
+    @property
+    def what(self) -> str:
+        return self.birth.what
+
+    @property
+    def title(self) -> str:
+        if self.raw:
+            return f"raw thread {self.what.rpartition(':')[2]}"
+        of = (self.task.library or "").rpartition("/")[2]
+        return f"native thread {_steady(self.task.name)!r}" + (f" of {of}" if of else "")
+
+    def cpu_seconds(self) -> float | None:
+        return procfs.cpu_seconds(f"self/task/{self.tid}")
+
+    def subject(self, places: Places) -> dict[str, Any]:
+        running = sys._current_frames().get(self.raw.ident) if self.raw else None  # noqa: SLF001 - the documented way
+        return {
+            "name": sound(self.task.name),
+            "daemon": True,
+            "target": self.what,
+            "now": trace(places.read(capture(running))),
+            "flavour": "raw" if self.raw else "native",
+            "native_id": self.tid,
+        }
+
+
+def _steady(name: str) -> str:
+    """Return a thread's name without the numbers that many carry."""
+    return re.sub(r"\d+", "N", name)
+
+
+def _named(function: Any) -> str:
+    named = function if inspect.isroutine(function) else type(function)
+    return f"{getattr(named, '__module__', None) or '_thread'}:{named.__qualname__}"
+
+
+class TaskProbe(LookingProbe[_Task]):
+    """Sees the threads of the process that are none of :mod:`threading`."""
+
+    kind = "thread"
+    watching = ("_thread", "the system's list of threads")
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.unable = None if procfs.exists() else "this system does not list the threads of a process"
+        self._running: dict[int, RawThread] = {}
+        self._coming: set[RawThread] = set()
+        self._starts = self._raws = 0
+        self._listed: set[int] = set()
+        self._listed_for = 0
+        self._before: frozenset[str] = frozenset()
+        self._loaded: dict[str, Owner] = {}
+        self._timer = False
+        scene.makers.append(self._birth_of_caller)
+
+    def begin(self) -> Callable[[], None]:
+        self._folder = procfs.Opened("/proc/self/task", folder=True)
+        original = _thread.start_new_thread
+        self._before = natives.loaded()
+
+        def start_new_thread(function: Callable[..., object], args: Any, *kwargs: Any) -> int:
+            raw = self._starting(function, sys._getframe(1))  # noqa: SLF001 - the documented cheap way
+            self._coming.add(raw)
+            try:
+                return original(raw, args, *kwargs)
+            except BaseException:
+                self._coming.discard(raw)
+                raise
+
+        _thread.start_new_thread = start_new_thread
+
+        restore = self._watch_timer()
+
+        def undo() -> None:
+            restore()
+            if _thread.start_new_thread is start_new_thread:
+                _thread.start_new_thread = original
+            self._folder.close()
+
+        return undo
+
+    def _watch_timer(self) -> Callable[[], None]:
+        """Know whether faulthandler's timer runs: the one native thread of the interpreter itself."""
+        start, stop = faulthandler.dump_traceback_later, faulthandler.cancel_dump_traceback_later
+
+        @functools.wraps(start)
+        def starting(*args: Any, **kwargs: Any) -> None:
+            start(*args, **kwargs)
+            self._timer = True
+
+        @functools.wraps(stop)
+        def stopping() -> None:
+            stop()
+            self._timer = False
+
+        faulthandler.dump_traceback_later = starting
+        faulthandler.cancel_dump_traceback_later = stopping
+
+        def restore() -> None:
+            if faulthandler.dump_traceback_later is starting:
+                faulthandler.dump_traceback_later = start
+            if faulthandler.cancel_dump_traceback_later is stopping:
+                faulthandler.cancel_dump_traceback_later = stop
+
+        return restore
+
+    def _starting(self, function: Callable[..., object], frame: Any) -> RawThread:
+        self._starts += 1
+        # Our own are written down as well, or they would be taken for native ones.
+        ours = str(getattr(function, "__module__", "")).startswith("pytest_gpuguard.")
+        self._raws += not ours
+        birth = None if ours else self._scene.born(_named(function), capture(frame))
+        return RawThread(function, birth, self._running, self._coming)
+
+    def _birth_of_caller(self) -> Birth | None:
+        raw = self._running.get(threading.get_native_id())
+        return raw.birth if raw else None
+
+    def count(self) -> object:
+        return self._folder.links(), self._starts
+
+    def moved(self) -> bool:
+        # A number hides one that ended behind one that was born, which is likely soon after a change.
+        if super().moved():
+            self._listed_for = _LISTED_FOR
+            return True
+        if self._listed_for and self.unable is None:
+            self._listed_for -= 1
+            return set(procfs.tasks()) != self._listed
+        return False
+
+    def seen(self) -> dict[str, int]:
+        # Native ones are often glimpsed and gone: only those that stayed are counted.
+        return {self.kind: self._raws + sum(birth.reported for birth in self._births.values())}
+
+    def look(self) -> Mapping[int, _Task]:
+        # Raw and native threads that ask who they are get a dummy there.
+        python = {
+            thread.native_id for thread in threading.enumerate() if type(thread).__name__ != "_DummyThread"
+        }
+        found = {}
+        end = time.monotonic() + _COMES_WITHIN
+        while self._coming and time.monotonic() < end:
+            time.sleep(0.0005)
+        self._listed = set(procfs.tasks())
+        for tid in self._listed:
+            raw = self._running.get(tid)
+            if tid in python or (raw is not None and raw.birth is None):
+                continue
+            known = self._details.get(tid)
+            if known is None and raw is None and self._coming:
+                # Perhaps one that was started and has still not come to its first line: the next look tells.
+                self._news = True
+                continue
+            if known is None:
+                name = procfs.slurp(f"/proc/self/task/{tid}/comm").strip()
+                known = _Task(name, "")
+            found[tid] = known
+        return found
+
+    def what(self, detail: _Task) -> str:
+        return f"native:{_steady(detail.name)}"
+
+    def born(self, key: int, detail: _Task) -> Birth:
+        raw = self._running.get(key)
+        return raw.birth if raw and raw.birth else super().born(key, detail)
+
+    def suspect(self, key: int, detail: _Task, birth: Birth) -> TaskSuspect:
+        raw = self._running.get(key)
+        if raw is None:
+            detail = _Task(detail.name, natives.library_of(key, interpreter=self._timer))
+        return TaskSuspect(key, detail, raw, birth)
+
+    def known(self, suspect: Suspect) -> str | None:
+        assert isinstance(suspect, TaskSuspect)
+        library = suspect.task.library
+        if suspect.raw:
+            return None
+        if library is None:
+            # It runs right now: then what was loaded since we began to watch has to do.
+            fresh = natives.loaded() - self._before
+            return next(filter(None, map(natives.pool, sorted(fresh))), None)
+        if not library:
+            return None
+        if natives.is_interpreter(library):
+            return "the timer of faulthandler"
+        # What the first import of a library starts is there for good; what it starts later may not be.
+        if (
+            library not in self._before
+            and self._loaded.setdefault(library, suspect.birth.owner) is suspect.birth.owner
+        ):
+            return f"{library.rpartition('/')[2]} started it when it was loaded"
+        return natives.pool(library)
