@@ -144,6 +144,11 @@ CATALOGUE: dict[str, Code] = {
             "a test made no progress for so long that it was ended",
             "see the stacks and what earlier tests left behind; raise the limit if the wait is expected",
         ),
+        Code(
+            "GPG901",
+            "the leak detector failed and was switched off; the tests themselves are not concerned",
+            "please report it with the message; `gpuguard_leak_kinds` can leave out what fails",
+        ),
     )
 }
 

@@ -10,7 +10,10 @@ __all__ = ["Accepted", "FixtureRef", "Gone", "Leak", "LeakGroup", "Origin", "Tot
 
 
 class FixtureRef(msgspec.Struct, frozen=True):
-    """The fixture in force; ``made`` and ``closing`` name the class of its value and how that is closed."""
+    """The fixture in force; ``made`` and ``closing`` name the class of its value and how that is closed.
+
+    ``edit`` are lines to take out (``- ...``) and to put in (``+ ...``), in words of the fixture itself.
+    """
 
     name: str
     scope: str
@@ -20,6 +23,7 @@ class FixtureRef(msgspec.Struct, frozen=True):
     yields: bool
     made: str | None
     closing: str | None
+    edit: list[str] = []
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -132,6 +132,11 @@ def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
         test = "its" if leak.judged_at == "function" else "the last"
         yield from field("note", f"{test} test failed: the traceback may be what keeps it alive")
     yield from field("hint", remedy(leak), "good")
+    for line in leak.origin.fixture.edit if leak.origin.fixture else ():
+        yield [
+            Piece(" " * LABEL),
+            Piece(tail(line, WIDTH - LABEL), "good" if line.startswith("+") else "dim"),
+        ]
     yield from _reaped(group)
 
 

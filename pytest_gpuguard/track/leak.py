@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.mending import edit
 from pytest_gpuguard.track.stacks import Frame, Places, cut
 from pytest_gpuguard.track.words import sound
 
@@ -37,6 +38,7 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
     if file.startswith("<site>/_pytest/"):
         file, line = "", 0
+    closing = closing_method(fixture.made) if fixture.made else None
     return {
         "name": next(
             (name for start, name in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
@@ -47,7 +49,8 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
         "line": line,
         "yields": bool(code and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)),
         "made": fixture.made.__name__ if fixture.made else None,
-        "closing": closing_method(fixture.made) if fixture.made else None,
+        "closing": closing,
+        "edit": edit(code, fixture.made.__name__, closing) if code and fixture.made and closing else [],
     }
 
 

@@ -146,7 +146,7 @@ class Scene:
             pass
         while owner is not None and self.owners and self.owners.pop() is not owner:
             pass
-        if closing_method(type(value)) is not None:
+        if value is not None and closing_method(type(value)) is not None:
             fixture.made = type(value)
         self.touch(now)
 

@@ -11,6 +11,7 @@ from pytest_gpuguard.track.holding import holds
 from pytest_gpuguard.track.leak import record
 from pytest_gpuguard.track.referrers import holders
 from pytest_gpuguard.track.settle import settle, stretched
+from pytest_gpuguard.track.words import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,6 +86,9 @@ class Tracker:
         self._let_go, self._referrers = let_go, referrers
         self._forced = False
         self._serial = 0
+        self._fault: str | None = None
+        #: The last answer of :meth:`counts`, as long as nothing moves.
+        self._counts: dict[str, dict[str, Any]] | None = None
         self._left: list[tuple[Suspect, dict[str, Any]]] = []
         self.known: Counter[str] = Counter()
         #: What people should know of this process, in order.
@@ -106,16 +110,35 @@ class Tracker:
 
     def sweep(self) -> None:
         """Let the probes attribute what is new, where anything moved."""
-        for probe in self._probes:
-            if probe.moved():
-                probe.sweep()
+        try:
+            for probe in self._probes:
+                if probe.moved():
+                    self._counts = None
+                    probe.sweep()
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
+            self._give_up(fault)
 
     def judge(self, *, verified: bool) -> list[dict[str, Any]]:
         """Return the records of what outlived its owner and was not reported before."""
+        try:
+            return self._judge(verified=verified)
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
+            self._give_up(fault)
+            return []
+
+    def _give_up(self, fault: Exception) -> None:
+        """Watch no longer, and say so: whatever is silent from here on proves nothing."""
+        self._fault, self._counts = f"it failed with {said(fault)}", None
+        self.notes[f"GPG901: leaks are no longer watched in {self._worker}: {said(fault)}"] = None
+
+    def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
+        if self._fault:
+            return []
         moved = [probe for probe in self._probes if self._forced or probe.moved()]
         self._forced = False
         if not moved:
             return []
+        self._counts = None
         for probe in moved:
             # Before the first look: what is made during it is for the next one.
             probe.looked()
@@ -155,11 +178,16 @@ class Tracker:
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """Return by kind how much was seen so far, how much of it was set aside, and why none can be seen."""
+        if self._counts is None:
+            self._counts = self._count()
+        return self._counts
+
+    def _count(self) -> dict[str, dict[str, Any]]:
         seen, existed, unable = Counter[str](), Counter[str](), dict[str, str | None]()
         for probe in self._probes:
             seen.update(probe.seen())
             existed.update(probe.existed())
-            unable |= dict.fromkeys(probe.kinds, probe.unable)
+            unable |= dict.fromkeys(probe.kinds, self._fault or probe.unable)
         return {
             kind: {"seen": number, "known": self.known[kind] + existed[kind], "unable": unable.get(kind)}
             for kind, number in seen.items()

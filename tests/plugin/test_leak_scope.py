@@ -200,3 +200,40 @@ def test_who_holds_it_is_said_when_asked(run_plain):
     assert held["thread test_burns.<locals>.spin"].cpu > 0
     without = run_plain.watched("-k", "view", test_it=HELD)
     assert "held by" not in without.out
+
+
+BROKEN = """
+    class Broken:
+        kinds, unable, watching = frozenset({"broken"}), None, ()
+        asked = 0
+        def install(self):
+            return lambda: None
+        def moved(self):
+            self.asked += 1
+            if self.asked > 3:
+                raise RuntimeError("planted")
+            return False
+        def seen(self):
+            return {"broken": 0}
+        def existed(self):
+            return {}
+        def abandoned(self):
+            return []
+
+    def pytest_gpuguard_probes(config, scene):
+        return [Broken()]
+"""
+
+
+def test_a_detector_that_fails_says_so_and_takes_no_test_with_it(run):
+    inner = run.watched(
+        conftest=BROKEN,
+        test_it="""
+            import pytest
+            @pytest.mark.parametrize("n", range(12))
+            def test_it(n): pass
+        """,
+    )
+    assert (inner.ret, set(inner.outcomes.values())) == (0, {"passed"})
+    assert any("GPG901" in note and "planted" in note for note in inner.report.notes)
+    assert "not watched: it failed with RuntimeError: planted" in " ".join(inner.out.split())
