@@ -225,7 +225,7 @@ class Gather:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._report is None:
             return
-        verbosity = self._config.get_verbosity()
+        verbosity = self._config.get_verbosity("gpuguard")
         lines = section_lines(self._report, verbosity)
         if lines:
             terminalreporter.section("gpuguard")

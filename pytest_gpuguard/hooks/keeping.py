@@ -39,6 +39,7 @@ class Keeping:
         self._worker, self._started = worker, started
         self._journal = Journal(folder / JOURNALS / f"{worker}-{os.getpid()}.jsonl")
         self._begun, self._outcome = 0.0, "passed"
+        self._said: dict[str, Any] = {}
 
     def _now(self) -> float:
         return round(time.monotonic() - self._started, 4)
@@ -52,7 +53,7 @@ class Keeping:
         if self._outcome == "passed" or report.failed:
             self._outcome = str(report.outcome)
         if report.when == "teardown":
-            payload: dict[str, Any] = getattr(report, ATTRIBUTE, {})
+            payload = self._changed(getattr(report, ATTRIBUTE, {}))
             self._journal.write(
                 end=report.nodeid,
                 worker=self._worker,
@@ -61,6 +62,12 @@ class Keeping:
                 outcome=self._outcome,
                 payload=payload,
             )
+
+    def _changed(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return what is not as it was said last: of most tests there is nothing to say."""
+        changed = {name: value for name, value in payload.items() if self._said.get(name) != value}
+        self._said |= {name: payload[name] for name in ("counts", "process") if name in payload}
+        return changed
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

@@ -135,6 +135,9 @@ def register(parser: pytest.Parser) -> None:
         "--no-gpuguard", action="store_false", dest="gpuguard", help="do not, whatever else says so"
     )
     parser.addini("gpuguard", "watch every run (as --gpuguard)", type="bool", default=None)
+    # Read by pytest itself: config.get_verbosity("gpuguard").
+    about = "verbosity of the gpuguard section alone (default: auto, as pytest's)"
+    parser.addini("verbosity_gpuguard", about, default="auto")
     for option in OPTIONS:
         default = f" (default: {option.default})" if option.default not in {None, "false"} else ""
         if option.kind == "flag":

@@ -88,6 +88,9 @@ class GpuguardScheduling:
         self._offers: dict[Any, Offer] = {}
         self._scheduler: Scheduler[Any] | None = None
         self._inner: Any = None
+        # Workers that collected and were gone before all had; a worker with nothing to do does not wait.
+        self._gone = 0
+        self._nothing = False
         self._more: list[Need] = []
 
     # Asked at every event.
@@ -101,7 +104,7 @@ class GpuguardScheduling:
         if self._inner is not None:
             return bool(self._inner.collection_is_completed)
         known = sum(ids is not None for ids in self._ids.values())
-        return self._collection is not None or known >= self._office.workers
+        return self._collection is not None or known + self._gone >= self._office.workers
 
     @property
     def tests_finished(self) -> bool:
@@ -109,7 +112,7 @@ class GpuguardScheduling:
         # they have in their hands would begin together.
         if self._inner is not None:
             return bool(self._inner.tests_finished)
-        return self._scheduler is not None and not self._scheduler.left
+        return self._nothing or (self._scheduler is not None and not self._scheduler.left)
 
     @property
     def has_pending(self) -> bool:
@@ -156,7 +159,7 @@ class GpuguardScheduling:
         if self._inner is not None:
             crashed: str | None = self._inner.remove_node(node)
             return crashed
-        del self._ids[node]
+        self._gone += self._ids.pop(node) is not None
         if self._scheduler is None or self._collection is None:
             return None
         ids = self._collection
@@ -210,6 +213,9 @@ class GpuguardScheduling:
     def schedule(self) -> None:
         if self._inner is not None:
             self._inner.schedule()
+            return
+        if not any(self._ids.values()):
+            self._nothing = True
             return
         if self._scheduler is None and not self._take_over():
             self._step_aside()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ _PACKAGES = (
 )
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Return the versions of those that are installed; nothing is imported for it."""
     found = {}

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal", "entries"]
 
+# Made once: it is called twice for each test.
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
 
 class Journal:
     """Writes one file; without one where that cannot be written.
@@ -37,7 +40,7 @@ class Journal:
         """Append one entry of plain values."""
         if self._fd >= 0:
             try:
-                os.write(self._fd, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+                os.write(self._fd, _ENCODE(entry).encode() + b"\n")
             except OSError:
                 self.close()
 

@@ -162,6 +162,22 @@ def test_github_gets_a_summary_and_annotations_once(run):
     assert (inner.report.run.ci.provider, inner.report.run.ci.sha) == ("github", "abc123")
 
 
+def test_the_section_has_a_dial_of_its_own(run_plain):
+    leaks = "\n".join(
+        f"def test_{n}():\n    import threading; threading.Thread(target=print_{n}.wait, daemon=True).start()"
+        for n in range(2)
+    )
+    suite = "import threading\nprint_0, print_1 = threading.Event(), threading.Event()\n" + leaks
+    (run_plain.pytester.path / "pytest.ini").write_text("[pytest]\nverbosity_gpuguard = 1\n")
+    loud = run_plain.watched("-q", test_it=suite)
+    assert any(line.startswith("  now ") for line in loud.section)
+    (run_plain.pytester.path / "pytest.ini").write_text("[pytest]\nverbosity_gpuguard = -1\n")
+    quiet = run_plain.watched("-v")
+    assert quiet.section
+    assert not any(line.startswith("  now ") for line in quiet.section)
+    assert "gpuguard: 2 threads seen" not in quiet.out
+
+
 def test_junit_files_have_the_figures_of_each_test(run):
     inner = run.watched(
         "--junitxml=junit.xml",
