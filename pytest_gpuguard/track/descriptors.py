@@ -50,6 +50,7 @@ class DescriptorSuspect(Suspect):
     kind = "fd"
     code = "GPG105"
     patient = False
+    by_reference = True
 
     @property
     def what(self) -> str:

@@ -37,6 +37,7 @@ class HandleSuspect(Suspect):
     thing: Thing
     #: Whether a thread that is alive may be about to give it back.
     patient: bool = True
+    by_reference = True
 
     @property
     def kind(self) -> str:  # type: ignore[override]

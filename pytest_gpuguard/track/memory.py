@@ -99,6 +99,7 @@ class MemorySuspect(Suspect):
     kind = "memory"
     code = "GPG106"
     patient = False
+    by_reference = True
     what = title = "host memory that grew and stayed"
 
     @property

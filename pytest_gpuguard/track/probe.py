@@ -33,6 +33,8 @@ class Suspect(ABC):
     birth: Birth
     #: Whether it may still go by itself; what never does is not waited for.
     patient: bool = True
+    #: Whether it goes with the last reference to it.
+    by_reference: bool = False
 
     @property
     @abstractmethod

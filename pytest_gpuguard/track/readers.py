@@ -77,6 +77,7 @@ class ReaderSuspect(Suspect):
     birth: Birth
     grown: int
     patient = False
+    by_reference = True
 
     @property
     def kind(self) -> str:  # type: ignore[override]

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard.track.excuse import Excuses
 from pytest_gpuguard.track.holding import holds
 from pytest_gpuguard.track.leak import record
 from pytest_gpuguard.track.referrers import holders
@@ -89,6 +90,7 @@ class Tracker:
         self._fault: str | None = None
         #: The last answer of :meth:`counts`, as long as nothing moves.
         self._counts: dict[str, dict[str, Any]] | None = None
+        self._excuses = Excuses()
         self._left: list[tuple[Suspect, dict[str, Any]]] = []
         self.known: Counter[str] = Counter()
         #: What people should know of this process, in order.
@@ -148,6 +150,7 @@ class Tracker:
             return []
         self._let_go()
         self._adopt(moved)
+        self._excuses.begin()
         before = {id(suspect.birth): suspect.cpu_seconds() for suspect in first}
         limit = stretched(self._settle_for)
         left, waited = settle(lambda: list(self._suspects(moved)), limit, patient=_patient)
@@ -156,6 +159,9 @@ class Tracker:
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
         for suspect, leak in zip(left, leaks, strict=True):
             leak["subject"] |= _burnt(suspect, before.get(id(suspect.birth)), waited)
+        if self._excuses.pending:
+            # Looked at again when the traceback is gone: nothing will have moved.
+            self._forced = True
         self._left = list(zip(left, leaks, strict=True))
         return leaks
 
@@ -166,6 +172,11 @@ class Tracker:
         for suspect, leak in left if self._reap else ():
             if not leak.get("known"):
                 leak["reaped"] = suspect.reap(max(self._settle_for, 1.0))
+
+    def note_excused(self) -> None:
+        """Note what could not be judged, as the run is over: what the tracebacks of failed tests hold."""
+        if self._excuses:
+            self.notes[f"not judged: {len(self._excuses)} held by the traceback of a failed test"] = None
 
     def _note_late(self, suspects: Sequence[Suspect], waited: float) -> None:
         first = suspects[0]
@@ -211,7 +222,7 @@ class Tracker:
                 if probe.known(suspect):
                     self.known[suspect.kind] += 1
                     suspect.birth.reported = True
-                else:
+                elif not self._excuses.excuses(suspect):
                     yield suspect
 
     def _record(self, suspect: Suspect, waited: float, *, verified: bool) -> dict[str, Any]:

@@ -495,3 +495,43 @@ def test_other_libraries_are_read_when_they_are_loaded(run):
     }
     names = {name for worker in inner.report.workers for name in worker.watching}
     assert any("(unverified on devices)" in name for name in names)
+
+
+FAILING = """
+    import pytest
+    from numba import cuda
+
+    KEPT = []
+
+    class Solver:
+        def __init__(self):
+            self.buffers = {"out": cuda.pinned_array(100)}
+
+    def test_fails():
+        solver = Solver()
+        raise AssertionError(str(type(solver)))
+
+    def test_bystander(): pass
+
+    @pytest.fixture
+    def leaky():
+        KEPT.append(cuda.pinned_array(200))
+        return KEPT[-1]
+
+    def test_fails_and_leaks(leaky):
+        raise AssertionError(str(type(leaky)))
+
+    @pytest.mark.parametrize("n", range(5))
+    def test_bystanders(n): pass
+
+    def test_last_fails():
+        stream = cuda.stream()
+        raise AssertionError(str(type(stream)))
+"""
+
+
+def test_what_a_traceback_holds_is_no_leak_unless_somebody_else_does_too(run):
+    run.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run.watched("--gpuguard-leaks=error", test_it=FAILING)
+    assert left(inner) == {("test_fails_and_leaks", "pinned buffer"): (1, 1600)}
+    assert inner.leaking == {"test_fails_and_leaks"}
