@@ -150,7 +150,7 @@ class Tracker:
             return []
         self._let_go()
         self._adopt(moved)
-        self._excuses.begin()
+        self._excuses.begin(failed=not verified)
         before = {id(suspect.birth): suspect.cpu_seconds() for suspect in first}
         limit = stretched(self._settle_for)
         left, waited = settle(lambda: list(self._suspects(moved)), limit, patient=_patient)
