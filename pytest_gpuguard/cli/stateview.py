@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_to", "state_lines"]
 
-_BAR = 20
+_BAR, _SHORTEST_BAR, _LONGEST_NAME, _FIGURES = 20, 6, 26, 44
 _PID, _AGE, _FRONT = 11, 10, 12
 _INDENT = " " * 6
 _NEARLY_FULL = 0.9
@@ -40,7 +40,7 @@ def state_lines(state: State, width: int = 80, *, unicode: bool = False) -> list
         [Piece(f"pool {state.pool}", "strong"), Piece(f"  {figures}")],
         [Piece(state.folder, "dim")],
         [],
-        *_balances(state.resources, "█░" if unicode else "#."),
+        *_balances(state.resources, width, "█░" if unicode else "#."),
     ]
     if state.holders:
         lines += [[], [Piece("held by", "strong")]]
@@ -63,21 +63,23 @@ def cut_to(lines: list[Line], height: int) -> list[Line]:
     return [*lines[: height - 1], [Piece(f"... {left} more lines", "dim")]]
 
 
-def _balances(resources: list[Resource], blocks: str) -> Iterator[Line]:
-    column = max((len(resource.name) for resource in resources), default=0) + 2
+def _balances(resources: list[Resource], width: int, blocks: str) -> Iterator[Line]:
+    # Names with uuids are long; of the bar a part is enough, of the figures not.
+    column = min(max((len(resource.name) for resource in resources), default=0), _LONGEST_NAME)
+    bar = min(_BAR, max(_SHORTEST_BAR, width - column - _FIGURES))
     for resource in resources:
         share = min(1.0, resource.held / resource.limit) if resource.limit else 1.0
         # Whoever holds something is seen, and what is not full does not look it.
-        filled = max(int(share * _BAR), 1 if resource.held else 0)
+        filled = max(int(share * bar), 1 if resource.held else 0)
         style = "bad" if resource.free <= 0 else "warn" if share >= _NEARLY_FULL else "good"
         held, limit, rest = (
             amount_text(resource.name, amount)
             for amount in (resource.held, resource.limit, abs(resource.free))
         )
         yield [
-            Piece(resource.name.ljust(column)),
+            Piece(f"{_clipped(resource.name, column):<{column}}  "),
             Piece(blocks[0] * filled, style),
-            Piece(blocks[1] * (_BAR - filled), "dim"),
+            Piece(blocks[1] * (bar - filled), "dim"),
             Piece(f"  {held} of {limit}, {rest} {'over' if resource.free < 0 else 'free'}"),
         ]
 
@@ -108,7 +110,8 @@ def _clipped(text: str, width: int) -> str:
     """Keep both ends: the worker in front, and the test's own name behind."""
     if len(text) <= width:
         return text
-    return f"{text[:_FRONT]}...{text[len(text) - (width - _FRONT - 3) :]}"
+    front = min(_FRONT, width // 2)
+    return f"{text[:front]}...{text[len(text) - (width - front - 3) :]}"
 
 
 def _remark(claimant: Claimant) -> str:

@@ -251,17 +251,20 @@ def test_nothing_is_wider_than_the_terminal_and_both_ends_of_a_name_stay():
     reason = "what is free is kept for " + ", ".join(f"pid {pid}" for pid in range(10_000, 10_020))
     shown = state_lines(
         state(
-            resources=[Resource("gpu.gpu-0f9c", 10, 12, -2), Resource("pinned", 0, 0, 0)],
+            resources=[
+                Resource("gpu.gpu-8f0c1d2e-3a4b-5c6d-7e8f-90a1b2c3d4e5", 80 << 30, 81 << 30, -(1 << 30)),
+                Resource("pinned", 0, 0, 0),
+            ],
             holders=[Claimant(**somebody(label=name))],
             waiters=[Queued(place=1, reason=reason, **somebody(label=name))],
             differences=["pinned: " + "limits differ " * 12],
         ),
-        70,
+        80,
     )
     lines = plain(shown).splitlines()
-    assert max(map(len, lines)) <= 70
+    assert max(map(len, lines)) <= 80
     assert any("gw11 a1b2c3" in line and line.endswith("test_last[param]") for line in lines)
-    assert any("12 B of 10 B, 2 B over" in line for line in lines)
+    assert any(line.startswith("gpu.gpu-8f0c...") and "1.00 GiB over" in line for line in lines)
 
 
 def test_names_cannot_write_to_the_terminal():

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from pytest_gpuguard.budget import Budget, BudgetTimeout
+from pytest_gpuguard.budget import Budget, BudgetTimeout, set_limits
 from pytest_gpuguard.budget.settings import Settings
+from pytest_gpuguard.ledger.cleanup import OURS
 from pytest_gpuguard.ledger.errors import LedgerBusy
 from tests.processes.children import Child, at, die, freeze
 
@@ -259,6 +260,18 @@ def test_stopped_at_any_step_and_going_on_nothing_is_lost(tmp_path, step, times)
         drive(child, outside)
         assert "was stopped" in said
         assert_all_is_there(outside)
+
+
+def test_killed_while_limits_are_set_the_old_ones_stand(tmp_path):
+    folder = set_limits({"u": 7}, tmp_path)
+    child = Child(lambda _say, _hear: set_limits({"u": 3}, tmp_path, seam=at("limits: before rename", die)))
+    assert child.hear() == ""
+    child.wait()
+    with budget_with(tmp_path) as outside, outside.acquire({"u": 7}, timeout=LONG):
+        assert outside.snapshot().limits["u"] == 7
+        set_limits({"u": 2}, tmp_path)
+        assert outside.snapshot().limits["u"] == 2
+    assert {path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)} == set()
 
 
 @pytest.mark.parametrize("step", ["begin: mutex held", "take: all held"])
