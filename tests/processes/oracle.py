@@ -36,7 +36,7 @@ class Units:
         os.close(fd)
         self._count = count
 
-    def take(self, count, patience=2.0):
+    def take(self, count, patience=8.0):
         """Lock ``count`` units and return their ranges.
 
         Raises

@@ -35,7 +35,7 @@ def test_a_short_storm_loses_nothing(tmp_path):
     def enough(report):
         return report.grants >= 1500 and report.kills >= 10 and report.stops >= 3
 
-    report = storm(tmp_path, enough=enough, workers=6, kill_every=0.06, stop_share=0.25, most_seconds=60)
+    report = storm(tmp_path, enough=enough, workers=6, kill_every=0.06, stop_share=0.25, most_seconds=240)
     assert_sound(report, tmp_path)
     assert enough(report), report
 
@@ -50,7 +50,7 @@ def test_a_short_storm_of_nested_claims_loses_nothing(tmp_path):
         workers=5,
         kill_every=0.1,
         stop_share=0.1,
-        most_seconds=60,
+        most_seconds=240,
         work=nested_claims,
     )
     assert_sound(report, tmp_path)
@@ -81,7 +81,7 @@ def test_ten_thousand_grants_under_150_kills_and_50_stops_lose_nothing(tmp_path)
     def enough(report):
         return report.grants >= 10_000 and report.kills >= 150 and report.stops >= 50
 
-    report = storm(tmp_path, enough=enough, workers=8, kill_every=0.03, stop_share=0.3, most_seconds=300)
+    report = storm(tmp_path, enough=enough, workers=8, kill_every=0.03, stop_share=0.3, most_seconds=2400)
     print(report)
     assert_sound(report, tmp_path)
     assert enough(report), report
@@ -115,6 +115,6 @@ def test_the_storm_sees_a_ledger_that_grants_too_much(tmp_path, monkeypatch):
         workers=4,
         kill_every=100.0,
         stop_share=0.0,
-        most_seconds=30,
+        most_seconds=240,
     )
     assert report.over_commits > 0
