@@ -21,7 +21,7 @@ __all__ = ["Graph", "graphs"]
 
 _WIDTH, _BOX, _GAP, _SIDE = 360, 44, 14, 96
 _MOST = 12
-_WORDS = 36
+_WORDS, _MORE_WORDS = 36, 46
 
 
 class Graph(NamedTuple):
@@ -55,19 +55,28 @@ def _edges(wait: Wait) -> list[Edge]:
 
 
 def _of_wait(wait: Wait) -> Graph:
-    holds = {blocker.who: memory_text(blocker.holds) for blocker in wait.blockers if blocker.holds}
-    word = "was refused: it would never have been served" if wait.end == "deadlock" else "gave up"
-    title = f"{short(wait.nodeid)} {word} after {format_seconds(wait.ended - wait.began)}"
-    return _graph(title, _edges(wait), holds)
+    words = {
+        blocker.who: f"holds {memory_text(blocker.holds)}"
+        if blocker.holds
+        else f"asked for {memory_text(blocker.wants)} before"
+        for blocker in wait.blockers
+    }
+    end = (
+        "was refused: it would never have been served"
+        if wait.end == "deadlock"
+        else f"gave up after {format_seconds(wait.ended - wait.began)}"
+    )
+    title = f"{short(wait.nodeid)} {end}"
+    return _graph(title, _edges(wait), words)
 
 
 def _of_stall(stall: Stall) -> Graph:
     title = f"{short(stall.nodeid)} made no progress for {format_seconds(stall.idle_s)}"
-    holds = {state.worker: "; ".join(state.leases) for state in stall.states if state.leases}
-    return _graph(title, stall.edges, holds)
+    words = {state.worker: "; ".join(state.leases) for state in stall.states if state.leases}
+    return _graph(title, stall.edges, words)
 
 
-def _graph(title: str, edges: Sequence[Edge], holds: dict[str, str]) -> Graph:
+def _graph(title: str, edges: Sequence[Edge], words: dict[str, str]) -> Graph:
     names = list(dict.fromkeys(name for edge in edges for name in (edge.waiter, edge.holder)))[:_MOST]
     shown = [edge for edge in edges if edge.waiter in names and edge.holder in names]
     sentences = [
@@ -78,12 +87,12 @@ def _graph(title: str, edges: Sequence[Edge], holds: dict[str, str]) -> Graph:
     ]
     if len(edges) > len(shown):
         sentences.append(f"and {count(len(edges) - len(shown), 'more edge')}")
-    return Graph(printable(title), _picture(names, shown, holds), sentences)
+    return Graph(printable(title), _picture(names, shown, words), sentences)
 
 
-def _picture(names: Sequence[str], edges: Sequence[Edge], holds: dict[str, str]) -> Markup:
+def _picture(names: Sequence[str], edges: Sequence[Edge], words: dict[str, str]) -> Markup:
     height = len(names) * (_BOX + _GAP) + 4
-    body = "".join([*_boxes(names, edges, holds), *_arrows(names, edges)])
+    body = "".join([*_boxes(names, edges, words), *_arrows(names, edges)])
     return Markup(  # noqa: S704 - every name in it went through escape
         f'<svg xmlns="http://www.w3.org/2000/svg" class="waitfor" viewBox="0 0 {_WIDTH} {height}" '
         f'width="{_WIDTH}" height="{height}" role="img" aria-label="who waits for whom" '
@@ -93,21 +102,26 @@ def _picture(names: Sequence[str], edges: Sequence[Edge], holds: dict[str, str])
     )
 
 
-def _boxes(names: Sequence[str], edges: Sequence[Edge], holds: dict[str, str]) -> Iterator[str]:
+def _cut(text: str) -> str:
+    shown = printable(text)
+    return shown if len(shown) <= _MORE_WORDS else f"{shown[: _MORE_WORDS - 3]}..."
+
+
+def _boxes(names: Sequence[str], edges: Sequence[Edge], words: dict[str, str]) -> Iterator[str]:
     for number, name in enumerate(names):
         y = 2 + number * (_BOX + _GAP)
         wants = [edge for edge in edges if edge.waiter == name]
-        second = f"holds {holds[name]}" if name in holds else ""
+        second = words.get(name, "")
         if wants:
             amount = f"{amount_text(wants[0].resource, wants[0].amount)} " if wants[0].amount else ""
             second += f"{'; ' if second else ''}wants {amount}{wants[0].resource}"
         dash = ' stroke-dasharray="5 3"' if wants else ""
-        first, then = escape(tail(name, _WORDS)), escape(tail(second, _WORDS + 4))
+        first, then = escape(tail(name, _WORDS)), escape(_cut(second))
         yield (
             f'<rect x="1" y="{y}" width="{_WIDTH - _SIDE}" height="{_BOX}" rx="4" fill="none" '
             f'stroke="currentColor"{dash}/>'
             f'<text x="9" y="{y + 18}" fill="currentColor" font-weight="600">{first}</text>'
-            f'<text x="9" y="{y + 35}" fill="currentColor">{then}</text>'
+            f'<text x="9" y="{y + 35}" font-size="11" fill="currentColor">{then}</text>'
             f"<title>{escape(printable(name))}</title>"
         )
 
