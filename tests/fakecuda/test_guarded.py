@@ -183,3 +183,20 @@ def test_memory_that_is_not_there_fails_the_test_that_wanted_it_alone(guarded):
     assert result.stdout.count("Call to cuMemHostAlloc results in CUDA_ERROR_OUT_OF_MEMORY") >= 1
     assert result.stdout.count("Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY") >= 1
     assert report.groups == []
+
+
+def test_page_locked_regions_that_are_not_there_are_an_error_and_come_back(guarded):
+    result, report = guarded(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("n", [2, 3, 2])
+        def test_pins(pinned_array, n):
+            for _ in range(n):
+                pinned_array(10)
+        """,
+        pinned_regions=2,
+    )
+    assert result.outcomes == {"failed": 1, "passed": 2}
+    assert "Call to cuMemHostAlloc results in CUDA_ERROR_OUT_OF_MEMORY" in result.stdout
+    assert report.groups == []

@@ -250,6 +250,19 @@ def test_work_that_never_ends_runs_out_of_patience_and_can_be_closed_later(drive
     assert not writeback_threads()
 
 
+def test_a_writer_whose_call_hangs_is_waited_for_no_longer_than_the_patience(driver):
+    solver = decay_solver(memory_limit=Chunks(2), patience=0.5)
+    # The first three look whether the lanes are idle; with two chunks only writers ask after that.
+    with driver.failing(Fault("cuEventQuery", hang=True, first=4, last=4)):
+        with pytest.raises(SolverTimeoutError, match=r"finished nothing for 0.5 s") as late:
+            solve_decay(solver)
+        assert "waits for: download of chunk" in late.value.state
+        assert driver.hanging == 1
+        driver.release()
+        solver.close()
+    assert not writeback_threads()
+
+
 def test_a_host_that_pins_nothing_in_time_is_said(driver):
     class Full:
         def reserve(self, nbytes, timeout):
