@@ -102,6 +102,8 @@ class Guard:
         self._own: list[dict[str, Any]] = []
         self._hook: Any = config.hook
         self._item: pytest.Item | None = None
+        #: Whether there are kinds that are only found by looking: then one looks around each fixture.
+        self._fine = bool({"fd", "memory"} & settings.leak_kinds)
         self._places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         self.scene = Scene()
@@ -233,6 +235,8 @@ class Guard:
     ) -> Generator[None, object, object]:
         fixture = Fixture(fixturedef.argname, fixturedef.scope, request.node.nodeid, _code(fixturedef.func))
         owner = None
+        if self._fine:
+            self.tracker.sweep()
         if fixture.scope != "function":
             # What is there already is not of this fixture, though nobody saw it being made.
             self.tracker.sweep()
@@ -246,7 +250,7 @@ class Guard:
             return value
         finally:
             self.interrupter.windows -= 1
-            if owner is not None:
+            if owner is not None or self._fine:
                 self.tracker.sweep()
             self.scene.leave(fixture, owner, value, time.monotonic())
 
@@ -346,7 +350,7 @@ class Guard:
     def _values(self) -> Iterator[tuple[Owner, object]]:
         """Yield what the wider fixtures in force have given, and whose it is."""
         for fixturedef, owner in self._owners.items():
-            if fixturedef.cached_result is not None and fixturedef.cached_result[0] is not None:
+            if fixturedef.cached_result is not None:
                 yield owner, fixturedef.cached_result[0]
 
     def _death(self, death: Death) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -123,6 +124,13 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
 
     def what(self, detail: _Descriptor) -> str:
         return f"open {detail.flavour}"
+
+    def known(self, suspect: Suspect) -> str | None:
+        assert isinstance(suspect, DescriptorSuspect)
+        tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+        if getattr(tracker, "_fd", None) == suspect.descriptor.fd:
+            return "multiprocessing keeps one resource tracker"
+        return None
 
     def suspect(self, key: tuple[int, str], detail: _Descriptor, birth: Birth) -> DescriptorSuspect:
         del key

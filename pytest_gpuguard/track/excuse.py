@@ -42,8 +42,8 @@ class Excuses:
         if not suspect.by_reference or not (looks or self._failed):
             return False
         things = suspect.things
-        # Where nobody tells which objects stand for it, a traceback may hold them until the next test.
-        if not (kept_by_traceback(things) if things else not looks):
+        # Where nobody tells which objects stand for it, they may be the traceback's for good.
+        if things and not kept_by_traceback(things):
             self._looks.pop(key, None)
             return False
         self._now.add(key)

@@ -12,12 +12,15 @@ import types
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.track.objects import instances
 from pytest_gpuguard.track.stacks import HARNESS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
-__all__ = ["behind", "holds"]
+    from pytest_gpuguard.track.scope import Owner
+
+__all__ = ["behind", "holds", "suspended"]
 
 _MOST = 5000
 # Through these everything is reached from everywhere: globals, classes, the running test itself.
@@ -38,6 +41,19 @@ def behind(thing: object) -> list[object]:
     # By its type and the type's own descriptor: nothing that a subclass defines may run.
     if numpy is not None and issubclass(type(thing), numpy.ndarray):
         found.append(numpy.ndarray.base.__get__(thing))
+    return found
+
+
+def suspended(owners: Iterable[Owner]) -> list[tuple[Owner, object]]:
+    """Return the locals of each owner's fixture that waits at its ``yield``."""
+    by_code = {owner.code: owner for owner in owners if owner.code is not None}
+    generators = instances("types:GeneratorType", "types:AsyncGeneratorType") if by_code else []
+    found: list[tuple[Owner, object]] = []
+    for generator in generators:
+        code = getattr(generator, "gi_code", None) or getattr(generator, "ag_code", None)
+        frame = getattr(generator, "gi_frame", None) or getattr(generator, "ag_frame", None)
+        if code in by_code and frame is not None:
+            found.append((by_code[code], list(frame.f_locals.values())))
     return found
 
 

@@ -158,18 +158,20 @@ class MemoryProbe:
                 if birth.owner is not BEFORE:
                     self._seen += 1
                     self._found.append(MemorySuspect(birth, {"resident": real, **sources}))
+        else:
+            self._give_back(self._levels.resident - _levels().resident)
         self._rebase()
 
     def suspects(self) -> Iterable[Suspect]:
-        self._forget()
+        self.sweep()
         return [one for one in self._found if one.birth.owner.ended and not one.birth.reported]
 
-    def _forget(self) -> None:
-        """Drop what was given back: the youngest growth first."""
-        freed = self._levels.resident - _levels().resident if self._found else 0
-        while self._found and not self._found[-1].birth.reported and freed > self._found[-1].nbytes // 2:
-            freed -= self._found.pop().nbytes
-            self._rebase()
+    def _give_back(self, freed: int) -> None:
+        """Drop the growth that was given back: the youngest first, and what was not reported."""
+        for one in [one for one in reversed(self._found) if not one.birth.reported]:
+            if freed > one.nbytes // 2:
+                freed -= one.nbytes
+                self._found.remove(one)
 
     def looked(self) -> None:
         """Do nothing: a sweep looks."""

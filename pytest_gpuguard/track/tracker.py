@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track.excuse import Excuses
-from pytest_gpuguard.track.holding import holds
+from pytest_gpuguard.track.holding import holds, suspended
 from pytest_gpuguard.track.leak import record
 from pytest_gpuguard.track.referrers import holders
 from pytest_gpuguard.track.settle import settle, stretched
@@ -210,9 +210,12 @@ class Tracker:
 
     def _adopt(self, probes: Iterable[Probe]) -> None:
         """Hand the suspects that the value of a wider fixture holds to that fixture: it is not over yet."""
+        held = list(self._values())
+        held += suspended([owner for owner, _ in held])
         for suspect in (suspect for probe in probes for suspect in probe.suspects()):
-            for owner, value in self._values():
-                if holds(value, suspect.things):
+            things = suspect.things if held else []
+            for owner, value in held if things else ():
+                if holds(value, things):
                     suspect.birth.owner = owner
                     break
 

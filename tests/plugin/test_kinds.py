@@ -341,7 +341,7 @@ def test_whose_it_is_when_a_wider_fixture_made_it(run):
 
 
 ON_REQUEST = """
-    import ctypes, gc, mmap, os, socket
+    import ctypes, gc, logging, mmap, os, socket
     import pytest
 
     KEPT = []
@@ -381,6 +381,33 @@ ON_REQUEST = """
         opens_late()
     def test_later(opens_late): pass
 
+    @pytest.fixture(scope="module")
+    def log():
+        handler = logging.FileHandler("log", delay=True)
+        logging.getLogger("late").addHandler(handler)
+        yield
+        logging.getLogger("late").removeHandler(handler)
+        handler.close()
+
+    def test_log_of_the_module_is_opened_late(log):
+        logging.getLogger("late").error("x")
+
+    @pytest.fixture
+    def returns_a_file(tmp_path):
+        KEPT.append(open(tmp_path / "y", "w"))
+
+    def test_file_of_a_fixture(returns_a_file): pass
+
+    @pytest.fixture(scope="module")
+    def big():
+        with mmap.mmap(-1, 64 * MIB) as mapping:
+            for offset in range(0, 64 * MIB, 4096):
+                mapping[offset] = 1
+            yield
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_big_of_the_module(big, n): pass
+
     def test_mapping():
         KEPT.append(mmap.mmap(-1, 64 * MIB))
         for offset in range(0, 64 * MIB, 4096):
@@ -412,12 +439,17 @@ def test_what_is_watched_on_request(run):
     found = left(inner)
     assert found.keys() == {
         ("test_file", "open file"),
+        ("test_file_of_a_fixture", "open file"),
         ("test_socket", "open socket"),
         ("test_pipe", "open pipe"),
         ("test_mapping", "host memory that grew and stayed"),
         ("test_malloc", "host memory that grew and stayed"),
     }
     assert found["test_pipe", "open pipe"][0] == 2
+    fixtures = {
+        leak.origin.fixture.name for g in inner.report.groups for leak in g.leaks if leak.origin.fixture
+    }
+    assert fixtures == {"returns_a_file"}
     grown = found["test_malloc", "host memory that grew and stayed"][1]
     assert 60 << 20 < grown < 80 << 20
     assert [probe.kind for probe in inner.report.probes] == ["fd", "memory"]
