@@ -19,9 +19,7 @@ from pytest_gpuguard.hooks.fixtures.device import (
 from pytest_gpuguard.hooks.fixtures.leak_scope import leak_scope
 from pytest_gpuguard.hooks.fixtures.lease import gpu_lease
 from pytest_gpuguard.hooks.fixtures.pinned import module_pinned_array, pinned_array, session_pinned_array
-from pytest_gpuguard.hooks.needs import Needs
 from pytest_gpuguard.hooks.options import register
-from pytest_gpuguard.hooks.settings import is_active
 
 __all__ = [
     "gpu",
@@ -59,13 +57,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
-    config.pluginmanager.register(Needs(), "gpuguard-needs")
 
 
 # Not when pytest is configured: it is so for --help and --markers too, where there is nothing to watch. And
 # pytest's own thread hook is in force by now: ours is put before it.
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
+    from pytest_gpuguard.hooks.needs import Needs
+    from pytest_gpuguard.hooks.settings import is_active
+
+    session.config.pluginmanager.register(Needs(), "gpuguard-needs")
     if is_active(session.config):
         from pytest_gpuguard.hooks.roles import activate
 
