@@ -88,11 +88,11 @@ def random_case(seed: int, scale: int = 1) -> Case:
     """Return 30 tests that need 20 to 100 of 100, 100 that need nothing (times ``scale``), a group of 20."""
     draw = random.Random(seed)
     tests = [
-        (round(draw.uniform(0.02, 0.3), 3), draw.randrange(20, 101, 10) * MIB, "") for _ in range(30 * scale)
+        (round(draw.uniform(0.02, 0.2), 3), draw.randrange(20, 101, 10) * MIB, "") for _ in range(30 * scale)
     ]
-    tests += [(round(draw.uniform(0.02, 0.3), 3), 0, "") for _ in range(100 * scale)]
+    tests += [(round(draw.uniform(0.02, 0.2), 3), 0, "") for _ in range(100 * scale)]
     draw.shuffle(tests)
-    group = [(round(draw.uniform(0.02, 0.3), 3), 0, "group") for _ in range(20)]
+    group = [(round(draw.uniform(0.02, 0.2), 3), 0, "group") for _ in range(20)]
     return Case([*tests, *group], 100 * MIB * scale)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.hooks.affinity import SEEN
 from pytest_gpuguard.hooks.guard import ATTRIBUTE
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ class Remembering:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid] += report.duration
-        payload = getattr(report, ATTRIBUTE, None)
-        if payload is not None:
-            if "facts" in payload:
-                self._facts[report.nodeid] = payload["facts"]
-            self._shared.update(payload.get("shared", ()))
+        self._shared.update(getattr(report, SEEN, ()))
+        facts = getattr(report, ATTRIBUTE, {}).get("facts")
+        if facts:
+            self._facts[report.nodeid] = facts
 
     # Not a wrapper: the record, with these notes in it, is made when all of these are over.
     def pytest_sessionfinish(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.errors import GuardError
-from pytest_gpuguard.hooks.markers import demand_of, is_skipped, marked_at, names_in_force, site_of
+from pytest_gpuguard.hooks.markers import asked_by, demand_of, is_skipped, marked_at, names_in_force, site_of
 from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.uses import Uses
 
@@ -106,14 +106,8 @@ class Leasing:
 
     def foresee(self, item: pytest.Item) -> Demand | None:
         """Return all that ``item`` is known to need, also by its fixtures; None where that is nothing."""
-        from pytest_gpuguard.plan.demand import merge
-
-        own = item.stash.get(_DEMAND, None)
-        parts = [*filter(None, [own]), *(declared.demand for declared in self._foresee(item))]
-        if not parts or is_skipped(item):
-            return None
-        whole = merge(parts)
-        return None if lacking(whole) else whole
+        whole = asked_by(item, item.stash.get(_DEMAND, None), self._modules)
+        return None if whole is None or lacking(whole) else whole
 
     def _foresee(self, item: pytest.Item) -> list[Declared]:
         from pytest_gpuguard.plan.declared import foresee

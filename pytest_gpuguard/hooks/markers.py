@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.plan.declared import Site
     from pytest_gpuguard.plan.demand import Demand
 
-__all__ = ["demand_of", "is_skipped", "marked_at", "names_in_force", "register", "site_of"]
+__all__ = ["asked_by", "demand_of", "is_skipped", "marked_at", "names_in_force", "register", "site_of"]
 
 _KEYWORDS = "memory=, pinned=, count=1, exclusive=False, simulator=True, capability=, resources={}"
 _LINES = {
@@ -98,6 +98,24 @@ def is_skipped(item: pytest.Item) -> bool:
         for condition in (*mark.args, mark.kwargs.get("condition", False))
     )
     return any(condition is True for condition in conditions)
+
+
+def asked_by(item: pytest.Item, own: Demand | None, modules: frozenset[str]) -> Demand | None:
+    """Return all that a test asks for, itself and by its fixtures; None for nothing, or where it is skipped.
+
+    Parameters
+    ----------
+    own
+        What its marks say.
+    modules
+        The modules of all tests.
+    """
+    from pytest_gpuguard.plan.declared import foresee
+    from pytest_gpuguard.plan.demand import merge
+
+    fixtures = foresee(getattr(item, "fixturenames", ()), site_of(item, modules))
+    parts = [*filter(None, [own]), *(declared.demand for declared in fixtures)]
+    return merge(parts) if parts and not is_skipped(item) else None
 
 
 def marked_at(item: pytest.Item, names: tuple[str, ...]) -> str:

@@ -8,23 +8,33 @@ from typing import TYPE_CHECKING
 from pytest_gpuguard.plan.suite import Need, Offer, Suite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import CodeType
 
     import pytest
 
+    from pytest_gpuguard.hooks.affinity import SessionParams
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.plan.demand import Demand
 
-__all__ = ["offer_of"]
+__all__ = ["offer_of", "suite_of"]
 
 # By which tests end the CUDA context of their process: cuda.close(), context.reset(), cudaDeviceReset().
 _ENDS = ({"cuda", "close"}, {"cuda", "reset"}, {"cudaDeviceReset"}, {"cuDevicePrimaryCtxReset"})
 
 
-def offer_of(items: Sequence[pytest.Item], leasing: Leasing) -> Offer:
-    """Return what the scheduler has to know of ``items``, and of what they need in this process."""
-    demands = _demands(items, leasing)
+def suite_of(
+    items: Sequence[pytest.Item], demands: Mapping[int, Demand], affinity: dict[str, list[int]]
+) -> tuple[Suite, list[Demand]]:
+    """Return the suite, and the demand of each number of its needs.
+
+    Parameters
+    ----------
+    demands
+        What tests need, by index.
+    affinity
+        Tests that share something.
+    """
     numbers: dict[tuple[object, ...], int] = {}
     kinds: list[Demand] = []
     needs: dict[int, int] = {}
@@ -34,7 +44,14 @@ def offer_of(items: Sequence[pytest.Item], leasing: Leasing) -> Offer:
             numbers[signature] = len(kinds)
             kinds.append(demand)
         needs[test] = numbers[signature]
-    suite = Suite(len(items), groups=_groups(items), needs=needs, last=_last(items) if needs else [])
+    last = _last(items) if needs else []
+    return Suite(len(items), _groups(items), affinity, needs, last), kinds
+
+
+def offer_of(items: Sequence[pytest.Item], leasing: Leasing, params: SessionParams | None) -> Offer:
+    """Return what the scheduler has to know of ``items``, and of what they need in this process."""
+    affinity = params.shared(items) if params is not None else {}
+    suite, kinds = suite_of(items, _demands(items, leasing), affinity)
     if not kinds:
         return Offer(suite)
     forecasts = [leasing.desk.forecast(demand) for demand in kinds]

@@ -114,6 +114,14 @@ OPTIONS = (
         "who sends tests to workers: auto (gpuguard, where tests have needs or groups), off (xdist)",
         ("auto", "off"),
     ),
+    Option(
+        "group-by",
+        "choice",
+        "none",
+        "which tests had better run in one worker: session-params (those with the same parameters of session "
+        "fixtures), none",
+        ("none", "session-params"),
+    ),
     Option("profile", "file", None, "file for marks that say what tests were measured to use"),
     Option("baseline", "file", None, "file of known leaks, kept by `gpuguard baseline`"),
     Option(

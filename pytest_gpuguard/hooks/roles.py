@@ -16,6 +16,7 @@ from pytest_gpuguard.hooks.history import Remembering
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.placement import Placement, place_here
+from pytest_gpuguard.hooks.preview import Preview
 from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.scheduling import Scheduling
 from pytest_gpuguard.hooks.settings import resolve
@@ -52,6 +53,8 @@ def activate(config: pytest.Config) -> None:
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
+    if config.getoption("collectonly"):
+        Preview.register(config, settings)
     config.pluginmanager.register(Remembering(config, settings, gather.notes), "gpuguard-remembering")
     if guard is None:
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
@@ -86,9 +89,7 @@ def _guard(
     config.pluginmanager.register(guard.known, "gpuguard-known")
     if folder is not None:
         config.pluginmanager.register(Keeping(folder.path, worker, started), "gpuguard-keeping")
-    publisher = Publisher.asked(config, leasing)
-    if publisher is not None:
-        config.pluginmanager.register(publisher, "gpuguard-publisher")
+    Publisher.register(config, leasing)
     # Registered later, asked earlier: what tests need is known when it is published.
     config.pluginmanager.register(leasing, "gpuguard-leasing")
     config.pluginmanager.register(guard, "gpuguard-guard")

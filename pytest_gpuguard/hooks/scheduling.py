@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.history import remembered
 from pytest_gpuguard.hooks.transport import collect, is_here, send_to
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Scheduling:
         self._config, self._folder, self.say = config, folder / "offers", say
         self._budget = settings.budget
         self._wanted = settings.scheduler == "auto" and config.getoption("dist", "no") in _OURS
+        self._by_params = settings.group_by == "session-params"
+        self._shared: list[str] | None = None
         self._aside = False
         self._log: Any = None
         self.workers = self.failures = 0
@@ -63,7 +66,9 @@ class Scheduling:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         if self._wanted:
-            send_to(node, self._folder)
+            if self._shared is None and self._by_params:
+                self._shared = remembered(self._config).shared
+            send_to(node, self._folder, self._shared)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:

@@ -51,6 +51,7 @@ class Settings:
     oversize: str | None
     context: int
     scheduler: str
+    group_by: str
     profile: Path | None
     baseline: Path | None
     devices: str

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.affinity import SessionParams
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pytest_gpuguard.hooks.leasing import Leasing
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Publisher", "collect", "is_here", "send_to"]
 
-_FOLDER = "gpuguard_offers"
+_FOLDER, _SHARED = "gpuguard_offers", "gpuguard_session_fixtures"
 
 
 def is_here(spec: Any) -> bool:
@@ -28,10 +31,21 @@ def is_here(spec: Any) -> bool:
     return bool(spec.popen) and not spec.via
 
 
-def send_to(node: Any, folder: Path) -> None:
-    """Tell a worker to publish what the scheduler has to know in ``folder``."""
+def send_to(node: Any, folder: Path, shared: Sequence[str] | None) -> None:
+    """Tell a worker to publish what the scheduler has to know.
+
+    Parameters
+    ----------
+    node
+        Of xdist.
+    folder
+        Where to.
+    shared
+        Names of session fixtures that are known to have parameters; None when nobody asks for them.
+    """
     folder.mkdir(exist_ok=True)
     node.workerinput[_FOLDER] = str(folder)
+    node.workerinput[_SHARED] = shared
 
 
 def collect(folder: Path, worker: str) -> Offer | None:
@@ -55,22 +69,31 @@ class Publisher:
         Of the worker.
     folder
         Where it writes.
-    leasing
-        Knows what tests need.
+    leasing, params
+        Know what tests need, and what they share.
     """
 
-    def __init__(self, config: pytest.Config, folder: Path, leasing: Leasing) -> None:
+    def __init__(
+        self, config: pytest.Config, folder: Path, leasing: Leasing, params: SessionParams | None
+    ) -> None:
+        self._params = params
         self._path, self._leasing = folder / f"{config.workerinput['workerid']}.json", leasing  # type: ignore[attr-defined]
         # Else xdist would write the names of groups into node ids, before pytest 9.2.
         config.option.loadgroup = False
 
     @classmethod
-    def asked(cls, config: pytest.Config, leasing: Leasing) -> Publisher | None:
-        """Return the role, if the controller of this worker wants it."""
+    def register(cls, config: pytest.Config, leasing: Leasing) -> None:
+        """Play the role, if the controller of this worker wants it."""
         from pathlib import Path
 
-        folder = Path(getattr(config, "workerinput", {}).get(_FOLDER, ""))
-        return cls(config, folder, leasing) if folder.parts and folder.is_dir() else None
+        given = getattr(config, "workerinput", {})
+        folder, shared = Path(given.get(_FOLDER, "")), given.get(_SHARED)
+        if not folder.parts or not folder.is_dir():
+            return
+        params = SessionParams(shared) if shared is not None else None
+        if params is not None:
+            config.pluginmanager.register(params, "gpuguard-session-params")
+        config.pluginmanager.register(cls(config, folder, leasing, params), "gpuguard-publisher")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -78,7 +101,7 @@ class Publisher:
 
         from pytest_gpuguard.hooks.offers import offer_of
 
-        offer = offer_of(session.items, self._leasing)
+        offer = offer_of(session.items, self._leasing, self._params)
         temporary = self._path.with_suffix(f".{os.getpid()}")
         temporary.write_bytes(msgspec.json.encode(offer))
         temporary.replace(self._path)
