@@ -102,8 +102,10 @@ def live_objects() -> Iterator[Object]:
 
 
 def _objects(place: str, handle: int) -> list[object]:
-    places = {place, "owned"}
-    return [found.thing for found in live_objects() if found.handle == handle and found.place in places]
+    mine = [found for found in live_objects() if found.handle == handle and found.place in {place, "owned"}]
+    # What arrays hold, where there is any: numba itself keeps a table of the memory behind that.
+    owned = [found.thing for found in mine if found.place == "owned"]
+    return owned or [found.thing for found in mine]
 
 
 def flush() -> None:

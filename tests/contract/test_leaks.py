@@ -106,6 +106,10 @@ OURS = """
         session_pinned_array(1000)[:] = n
         module_gpu_event.record(module_gpu_stream)
         session_gpu_event.record(session_gpu_stream)
+
+    def test_fails(gpu_stream, pinned_array):
+        kept, own = pinned_array(1000), cuda.device_array(1000)
+        raise RuntimeError(f"with {len(kept)} elements in a frame of the traceback")
 """
 
 
@@ -137,7 +141,8 @@ def test_streams_that_numba_remembers_for_the_next_launch_are_no_leak(run):
 
 def test_what_fixtures_give_is_no_leak(run):
     inner = run.watched("--gpuguard-leaks=error", conftest=CONFTEST, test_it=OURS)
+    assert inner.outcomes.pop("test_fails") == "failed"
     assert set(inner.outcomes.values()) == {"passed"}
     assert inner.report.groups == []
     seen = {probe.kind: probe.seen for probe in inner.report.probes}
-    assert seen["pinned"] == 8
+    assert seen["pinned"] == 9
