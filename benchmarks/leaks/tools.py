@@ -58,7 +58,7 @@ _DASK = (*_without(""), "-p", "distributed.pytest_resourceleaks", "--leaks-fail"
 
 OURS = (
     _ours("pytest-gpuguard, default kinds"),
-    _ours("pytest-gpuguard, all kinds"),
+    _ours("pytest-gpuguard, all kinds", "--gpuguard-leak-kinds=all"),
 )
 
 TOOLS = (

@@ -75,6 +75,7 @@ class Gather:
             guard,
         )
         self._began, self.started = datetime.now(UTC), time.monotonic()
+        self._epoch = self._began.timestamp()
         self._gathered = Gathered()
         self._wide_leaks = 0
         #: What people should know of the run as a whole.
@@ -124,7 +125,10 @@ class Gather:
     def pytest_report_teststatus(
         self, report: pytest.TestReport
     ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        leaks = getattr(report, ATTRIBUTE, {}).get("leaks", [])
+        payload = getattr(report, ATTRIBUTE, None)
+        if payload is None:  # nearly always
+            return None
+        leaks = payload.get("leaks", [])
         # Only its own leaks, only after a passed teardown: the category decides where a report is listed.
         if report.passed and any(
             leak["judged_node"] == report.nodeid and not leak.get("known") for leak in leaks
@@ -135,13 +139,12 @@ class Gather:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         worker = _worker_of(report)
         # The report of a crash, made in the name of the worker, has no times.
-        start, stop = (
-            (moment or time.time()) - self._began.timestamp() for moment in (report.start, report.stop)
-        )
+        start = (report.start or time.time()) - self._epoch
+        stop = (report.stop or time.time()) - self._epoch
         payload = getattr(report, ATTRIBUTE, None)
-        facts = (payload or {}).get("facts")
+        facts = payload.get("facts") if payload else None
         span = self._gathered.add_phase(report.nodeid, worker, start, stop, report.outcome, facts)
-        if payload is not None:
+        if payload:
             self._gathered.add_process(payload["process"])
             self._gathered.add_counts(worker, payload["counts"])
             span.leak_ids += [leak.id for leak in self._add(payload)]

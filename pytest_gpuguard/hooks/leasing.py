@@ -16,6 +16,7 @@ from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.markers import asked_by, demand_of, is_skipped, marked_at, names_in_force, site_of
 from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.uses import Uses
+from pytest_gpuguard.plan.declared import anything_declared, declared_by, foresee
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -97,9 +98,11 @@ class Leasing:
         wrong = item.stash.get(_WRONG, None)
         self._item, self._refusal = item, (wrong, {}) if wrong is not None else None
         own = item.stash.get(_DEMAND, None)
-        self._foreseen = self._foresee(item)
+        self._foreseen = self._foresee(item) if anything_declared() else []
+        if own is None and not self._foreseen:
+            return
         parts = [*filter(None, [own]), *(declared.demand for declared in self._foreseen)]
-        if not parts or is_skipped(item):
+        if is_skipped(item):
             self._foreseen = []
             return
         self._claim(item, parts)
@@ -110,8 +113,6 @@ class Leasing:
         return None if whole is None or lacking(whole) else whole
 
     def _foresee(self, item: pytest.Item) -> list[Declared]:
-        from pytest_gpuguard.plan.declared import foresee
-
         standing = [declared for declared, _ in self._wide.values()]
         found = foresee(getattr(item, "fixturenames", ()), site_of(item, self._modules))
         return [declared for declared in found if declared not in standing]
@@ -191,8 +192,6 @@ class Leasing:
         fixturedef: pytest.FixtureDef[Any],
         request: Any,  # the type that pytest gives it is private
     ) -> Generator[None, object, object]:
-        from pytest_gpuguard.plan.declared import declared_by
-
         declared = declared_by(fixturedef.func)
         if declared is None:
             return (yield)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.markers import demand_of, names_in_force
+from pytest_gpuguard.plan.declared import declared_by
 
 if TYPE_CHECKING:
     from pytest_gpuguard.plan.demand import Demand
@@ -44,8 +45,6 @@ class Needs:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> None:
-        from pytest_gpuguard.plan.declared import declared_by
-
         declared = declared_by(fixturedef.func)
         reason = lacking(declared.demand) if declared is not None else None
         if reason is None:

@@ -17,7 +17,7 @@ from pytest_gpuguard.plan.demand import Demand, closest, read
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-__all__ = ["Declared", "Site", "declared_by", "foresee", "gpu_demand"]
+__all__ = ["Declared", "Site", "anything_declared", "declared_by", "foresee", "gpu_demand"]
 
 _ATTRIBUTE = "__gpuguard_demand__"
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
@@ -92,6 +92,11 @@ def declared_by(function: object) -> Declared | None:
     """Return what was declared on the function of a fixture."""
     found = getattr(function, _ATTRIBUTE, None)
     return found if isinstance(found, Declared) else None
+
+
+def anything_declared() -> bool:
+    """Return whether any fixture has a demand: nearly always none has, and nothing need be foreseen."""
+    return bool(_by_name)
 
 
 def foresee(names: Iterable[str], site: Site) -> list[Declared]:

@@ -106,13 +106,16 @@ class Gathered:
         self, nodeid: str, worker: str, start: float, stop: float, outcome: str, facts: Payload | None = None
     ) -> TestSpan:
         """Take the end of one phase of a test; the worst outcome of its phases counts."""
-        start, stop = round(start, 4), round(stop, 4)
-        span = self.tests.setdefault((nodeid, worker), TestSpan(nodeid, worker, start, stop, outcome))
-        span.stop = max(span.stop, stop)
-        if span.outcome == "passed" or outcome == "failed":
+        # Three times for each test: every object that is not made here counts.
+        span = self.tests.get((nodeid, worker))
+        if span is None:
+            span = self.tests[nodeid, worker] = TestSpan(nodeid, worker, round(start, 4), 0.0, outcome)
+        elif span.outcome == "passed" or outcome == "failed":
             span.outcome = outcome
-        for name, value in (facts or {}).items():
-            setattr(span, name, value)
+        span.stop = max(span.stop, round(stop, 4))
+        if facts:
+            for name, value in facts.items():
+                setattr(span, name, value)
         return span
 
     def levels(self) -> list[Levels]:

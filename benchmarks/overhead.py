@@ -1,0 +1,136 @@
+"""What watching costs: ``python -m benchmarks.overhead``.
+
+CPU seconds of whole runs (children included) as a ratio to the same run without the plugin: 10,000 trivial
+tests, and a suite in numba's simulator that starts 20,000 block threads. Configurations take turns, and the
+smallest of at least seven runs of each counts: on a busy machine single pairs differ by far more than what is
+to be measured, minima hardly do.
+
+Runs are kept, so that rounds can be added: ``--rounds 2`` again and again; ``--new`` forgets them.
+Exit status 1 when a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+KEPT = ROOT / ".pytest_cache" / "d" / "overhead.json"
+ENOUGH = 7
+
+TRIVIAL = """
+import pytest
+
+@pytest.mark.parametrize("n", range({count}))
+def test_trivial(n):
+    pass
+"""
+
+SIMULATED = """
+import numpy as np
+import pytest
+from numba import cuda
+
+@cuda.jit
+def add_one(values):
+    i = cuda.grid(1)
+    if i < values.size:
+        values[i] += 1
+
+@pytest.mark.parametrize("n", range(40))
+def test_launch(n):
+    values = cuda.to_device(np.zeros(500))
+    add_one[5, 100](values)
+    assert values.copy_to_host().sum() == 500
+"""
+
+
+class Way(NamedTuple):
+    """One configuration: the suite, the arguments, the run it is compared with and the goal for the ratio."""
+
+    suite: str
+    args: tuple[str, ...]
+    base: str | None = None
+    goal: float | None = None
+
+
+_LOADED = ("-p", "pytest_gpuguard.plugin")
+WAYS = {
+    "bare": Way("trivial", ()),
+    "installed, not active": Way("trivial", _LOADED, "bare", 1.01),
+    "default kinds": Way("trivial", (*_LOADED, "--gpuguard"), "bare", 1.05),
+    "all kinds": Way("trivial", (*_LOADED, "--gpuguard", "--gpuguard-leak-kinds=all"), "bare", 1.10),
+    "simulator, bare": Way("simulated", ()),
+    "simulator, default kinds": Way("simulated", (*_LOADED, "--gpuguard"), "simulator, bare", 1.05),
+}
+
+
+def cpu_of(way: Way, folder: Path) -> float:
+    """Return the CPU seconds of one run, in an environment where nothing else is switched on."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPUGUARD", "PYTEST"))}
+    variables = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
+    variables["NUMBA_ENABLE_CUDASIM"] = "1"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "pytest", "-q", *way.args, f"test_{way.suite}.py"]
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def rounds(number: int, count: int, names: list[str]) -> dict[str, list[float]]:
+    """Run every configuration ``number`` times in turn; return all runs so far."""
+    runs: dict[str, list[float]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="overhead-") as place:
+        folder = Path(place)
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        (folder / "test_trivial.py").write_text(TRIVIAL.format(count=count))
+        (folder / "test_simulated.py").write_text(SIMULATED)
+        for _ in range(number):
+            for name in names:
+                runs.setdefault(name, []).append(cpu_of(WAYS[name], folder))
+            KEPT.parent.mkdir(parents=True, exist_ok=True)
+            KEPT.write_text(json.dumps(runs))
+    return runs
+
+
+def table(runs: dict[str, list[float]]) -> bool:
+    """Print ratios of minima; return whether every goal is met."""
+    good = True
+    print("| run | smallest CPU | of runs | ratio | goal |\n|---|---|---|---|---|")
+    for name, way in WAYS.items():
+        if name not in runs:
+            continue
+        best = min(runs[name])
+        ratio = best / min(runs[way.base]) if way.base in runs else None
+        shown = f"{ratio:.3f} | {way.goal:.2f}" if ratio is not None else "- | -"
+        print(f"| {name} | {best:.2f} s | {len(runs[name])} | {shown} |")
+        good &= ratio is None or way.goal is None or ratio <= way.goal
+    if min(map(len, runs.values())) < ENOUGH:
+        print(f"fewer than {ENOUGH} runs of each: say nothing with this yet")
+    return good
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ENOUGH, metavar="N", help="rounds to add")
+    parser.add_argument("--tests", type=int, default=10_000, metavar="N", help="trivial tests")
+    parser.add_argument("--only", choices=list(WAYS), action="append", help="only this configuration")
+    parser.add_argument("--new", action="store_true", help="forget what was measured before")
+    given = parser.parse_args()
+    if given.new:
+        KEPT.unlink(missing_ok=True)
+    return 0 if table(rounds(given.rounds, given.tests, given.only or list(WAYS))) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
