@@ -65,15 +65,11 @@ def _code(function: object) -> CodeType | None:
     return getattr(function, "__code__", None)
 
 
-def _expected(thread: str) -> bool:
-    """Return whether the suite ignores the exception of ``thread``; the first filter that matches decides."""
-    text = f"Exception in thread {thread}"  # as pytest's own warning begins
+def _expected(text: str, *, raw: bool) -> bool:
+    """Return whether the suite ignores pytest's warning of that text; the first filter that fits decides."""
+    ours = pytest.PytestUnraisableExceptionWarning if raw else pytest.PytestUnhandledThreadExceptionWarning
     for action, message, category, module, _ in warnings.filters:
-        if (
-            (message is None or re.match(message, text))
-            and module is None
-            and issubclass(pytest.PytestUnhandledThreadExceptionWarning, category)
-        ):
+        if (message is None or re.match(message, text)) and module is None and issubclass(ours, category):
             return action == "ignore"
     return False
 

@@ -15,7 +15,9 @@ import sys
 import threading
 from collections import deque
 from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_gpuguard.track.tasks import RawThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,12 +27,21 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.scope import Birth, Owner, Scene
     from pytest_gpuguard.track.threads import ThreadProbe
 
-__all__ = ["Death", "DeathWatch", "Place"]
+__all__ = ["Death", "DeathWatch", "Expected", "Place"]
 
 Sample = list[tuple[int, int, int]]
 
+#: How CPython begins its word on the exception of a raw thread.
+_RAW_THREAD = "Exception ignored in thread started by"
 _LEAVES = 3
 _TRIES = 5
+
+
+class Expected(Protocol):
+    """Asked with the beginning of the warning that pytest makes of an exception in a thread."""
+
+    def __call__(self, text: str, *, raw: bool) -> bool:
+        """Return whether the suite ignores that warning; ``raw`` for threads outside :mod:`threading`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,7 +125,7 @@ class DeathWatch:
     breaks
         Whether waits are broken at all, or deaths only reported.
     expected
-        Tells whether the suite has said that it expects such an end of the thread with this name.
+        Tells whether the suite has said that it expects such an end of a thread.
     error
         Makes the exception to raise from a death.
     """
@@ -127,7 +138,7 @@ class DeathWatch:
         *,
         patience: float,
         breaks: bool,
-        expected: Callable[[str], bool],
+        expected: Expected,
         error: Callable[[Death], BaseException],
         clock: Callable[[], float],
     ) -> None:
@@ -147,7 +158,16 @@ class DeathWatch:
         self.alarm: Callable[[], None] = lambda: None
 
     def install(self) -> Callable[[], None]:
-        """Put our hook before the one in force; return how to undo it."""
+        """Put our hooks before those in force; return how to undo it."""
+        steps = self._install_for_threads(), self._install_for_raw_threads()
+
+        def uninstall() -> None:
+            for step in steps:
+                step()
+
+        return uninstall
+
+    def _install_for_threads(self) -> Callable[[], None]:
         previous = threading.excepthook
 
         def hook(args: threading.ExceptHookArgs, /) -> None:
@@ -162,16 +182,47 @@ class DeathWatch:
 
         return uninstall
 
+    def _install_for_raw_threads(self) -> Callable[[], None]:
+        # Threads of _thread.start_new_thread have no other way to say what they died of.
+        previous = sys.unraisablehook
+
+        def hook(args: sys.UnraisableHookArgs, /) -> None:
+            if args.err_msg == _RAW_THREAD:
+                self._raw_died(args)
+            previous(args)
+
+        sys.unraisablehook = hook
+
+        def uninstall() -> None:
+            if sys.unraisablehook is hook:
+                sys.unraisablehook = previous
+
+        return uninstall
+
     def _died(self, args: threading.ExceptHookArgs) -> None:
-        owner, thread = self._scene.owner, args.thread
-        if owner is None or thread is None or args.exc_type is SystemExit or self._expected(thread.name):
+        thread = args.thread
+        if thread is None or args.exc_type is SystemExit:
             return
-        birth = self._probe.birth_of(thread)
-        concerned = birth is not None and self._scene.concerns(birth)
-        what = birth.what if birth else thread.name
-        death = Death(thread.name, what, args.exc_value, birth, owner, concerned, self._clock())
-        self.deaths.append(death)
-        self.alarm()
+        if not self._expected(f"Exception in thread {thread.name}", raw=False):
+            birth = self._probe.birth_of(thread)
+            self._note(thread.name, birth.what if birth else thread.name, args.exc_value, birth)
+
+    def _raw_died(self, args: sys.UnraisableHookArgs) -> None:
+        # Not by the makers: the thread has left its function, and is no longer written down as running.
+        raw = args.object if isinstance(args.object, RawThread) else None
+        function: Any = raw.function if raw else args.object
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        if not self._expected(f"{_RAW_THREAD}: ", raw=True):
+            birth = raw.birth if raw else None
+            where = getattr(function, "__module__", "?")
+            self._note(name, birth.what if birth else f"{where}:{name}", args.exc_value, birth)
+
+    def _note(self, name: str, what: str, error: BaseException | None, birth: Birth | None) -> None:
+        owner = self._scene.owner
+        if owner is not None:
+            concerned = birth is not None and self._scene.concerns(birth)
+            self.deaths.append(Death(name, what, error, birth, owner, concerned, self._clock()))
+            self.alarm()
 
     @property
     def pending(self) -> bool:

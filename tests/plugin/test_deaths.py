@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 WAITS = """
-    import asyncio, queue, select, socket, threading, time
+    import _thread, asyncio, queue, select, socket, threading, time
     import pytest
 
     def dies(after=0.0):
@@ -123,6 +123,28 @@ WAITS = """
         dies()
         threading.Event().wait(30)
 
+    def raw_death():
+        raise OSError("planted")
+
+    def test_raw_thread():
+        _thread.start_new_thread(raw_death, ())
+        threading.Event().wait(30)
+
+    @pytest.fixture(scope="session")
+    def raw_worker():
+        go = threading.Event()
+        def work():
+            go.wait(30)
+            raise OSError("planted in the session's raw thread")
+        _thread.start_new_thread(work, ())
+        return go
+
+    def test_uses_the_raw_worker(raw_worker): pass
+
+    def test_raw_thread_of_the_session(raw_worker):
+        raw_worker.set()
+        threading.Event().wait(30)
+
     CALLS = []
 
     @pytest.mark.flaky(reruns=1)
@@ -141,10 +163,12 @@ def test_every_kind_of_wait_is_broken_and_the_next_test_passes(run):
     inner = run.watched("--junitxml=junit.xml", test_it=WAITS)
     broken = {f"test_waits[{case}]" for case in CASES}
     broken |= {"test_of_the_module", "test_under_a_timeout_by_signal", "test_under_a_timeout_by_thread"}
+    broken |= {"test_raw_thread", "test_raw_thread_of_the_session"}
     expected = dict.fromkeys(broken, "failed") | {f"test_next[{case}]": "passed" for case in CASES}
     expected |= dict.fromkeys(
         ("test_function_setup", "test_module_setup", "test_module_setup_again"), "setup failed"
     )
+    expected["test_uses_the_raw_worker"] = "passed"
     expected["test_waits_long_but_well_when_rerun"] = "rerun, passed"
     assert inner.outcomes == expected
     for name in (*broken, "test_function_setup", "test_module_setup"):
@@ -161,7 +185,7 @@ def test_every_kind_of_wait_is_broken_and_the_next_test_passes(run):
 
 
 LEFT_ALONE = """
-    import sys, threading, time
+    import _thread, sys, threading, time
     import pytest
 
     def dies(after=0.0, error=OSError("planted")):
@@ -190,6 +214,20 @@ LEFT_ALONE = """
     def test_ignored_by_message():
         dies()
         time.sleep(LONG)
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+    def test_raw_thread_ignored():
+        def work():
+            raise OSError("planted")
+        _thread.start_new_thread(work, ())
+        time.sleep(LONG)
+
+    def test_executor_carries_it():
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.submit(int, "x")
+            time.sleep(LONG)
+            assert isinstance(future.exception(), ValueError)
 
     def test_system_exit():
         dies(error=SystemExit(3))
@@ -251,6 +289,7 @@ LEFT_ALONE = """
 """
 
 SILENT = {"test_own_hook", "test_ignored_warning", "test_ignored_by_message", "test_system_exit"}
+SILENT |= {"test_raw_thread_ignored", "test_executor_carries_it"}
 
 
 def test_whoever_does_not_wait_for_the_dead_is_left_alone(run):
