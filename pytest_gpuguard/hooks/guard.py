@@ -96,6 +96,7 @@ class Guard:
     ) -> None:
         self._settings, self._worker, self._started = settings, worker, started
         self._own: list[dict[str, Any]] = []
+        self._told: dict[str, Any] = {}
         self._hook: Any = config.hook
         self._item: pytest.Item | None = None
         #: Whether there are kinds that are only found by looking: then one looks around each fixture.
@@ -309,7 +310,11 @@ class Guard:
             "watching": self.tracker.watching(),
         }
         report.user_properties += junit_properties(payload)
-        setattr(report, ATTRIBUTE, filled | {"counts": self.tracker.counts(), "process": process})
+        state = {"counts": self.tracker.counts(), "process": process}
+        # Nearly every test changes nothing of this: then it need not be carried, written and read.
+        if filled or state != self._told:
+            self._told = state
+            setattr(report, ATTRIBUTE, filled | state)
 
     def _unable(self) -> str | None:
         fault = self.monitor.fault
