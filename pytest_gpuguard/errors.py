@@ -145,6 +145,11 @@ CATALOGUE: dict[str, Code] = {
             "see the stacks and what earlier tests left behind; raise the limit if the wait is expected",
         ),
         Code(
+            "GPG602",
+            "a worker died while it ran a test",
+            "see its stacks, and what it held and had allocated last",
+        ),
+        Code(
             "GPG901",
             "the leak detector failed and was switched off; the tests themselves are not concerned",
             "please report it with the message; `gpuguard_leak_kinds` can leave out what fails",

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuguard.budget import Budget, BudgetDeadlock, BudgetTimeout, BudgetTooLarge
 from pytest_gpuguard.budget.messages import too_large
 from pytest_gpuguard.budget.wording import amounts_text
+from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.discovery import free_bytes
 from pytest_gpuguard.devices.trim import trim
+from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.blockers import blockers
 from pytest_gpuguard.hooks.host import Host, slots_of
 from pytest_gpuguard.ledger.places import default_root
@@ -200,6 +202,20 @@ class Desk:
         return held + (
             [f"waits for {waiting[0]} since {format_seconds(now - waiting[1])}"] if waiting else []
         )
+
+    def edges(self) -> list[tuple[str, str, str, int]]:
+        """Return who waits for whom, of all that share the budget; may be asked by another thread."""
+        from pytest_gpuguard.budget.edges import edges
+
+        budget = self._budget
+        if budget is None:
+            return []
+        try:
+            found = within(2.0, lambda: edges(budget.snapshot()))
+        except (GuardError, OSError):
+            return []
+        own = f" {self._run} "
+        return [(edge.waiter.replace(own, "  "), edge.holder.replace(own, "  "), *edge[2:]) for edge in found]
 
     def _opened(self) -> Budget:
         if self._budget is None:

@@ -9,13 +9,15 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.hooks.ended import TestEnded
+from pytest_gpuguard.report.dossier import dossier, dossier_edges, dossier_states
 from pytest_gpuguard.track.leak import created, origin
 from pytest_gpuguard.track.stacks import capture
 from pytest_gpuguard.track.stall import Stall, all_stacks
 from pytest_gpuguard.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.track.scope import Scene
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Dossier"]
 
 _OTHERS_ANSWER_WITHIN = 1.5
-_MOST_SHOWN = 4
 
 
 class Dossier:
@@ -35,12 +36,18 @@ class Dossier:
     ----------
     folder
         The run's folder; without it there is no file and no word of the others.
-    worker, scene, tracker, places
-        Who we are, what is running, what is left, how files are shown.
+    worker, scene, tracker, places, started
+        Who we are, what is running, what is left, how files are shown, when the run began.
     """
 
     def __init__(
-        self, folder: RunFolder | None, worker: str, scene: Scene, tracker: Tracker, places: Places
+        self,
+        folder: RunFolder | None,
+        worker: str,
+        scene: Scene,
+        tracker: Tracker,
+        places: Places,
+        started: float,
     ) -> None:
         self._folder, self._worker, self._scene, self._tracker, self._places = (
             folder,
@@ -50,18 +57,38 @@ class Dossier:
             places,
         )
         self._answered = folder.requested_at() if folder else 0
-        self.stacks_shown = ""
+        self._known = False
+        self._started = started
+        self._facts: dict[Stall, dict[str, Any]] = {}
+        #: Of the last dossier: the stacks of this process, and those without the main thread's.
+        self.stacks = self.beside = ""
         #: Tells what this process holds of the budget and what it waits for.
         self.leases: Callable[[], list[str]] = list
+        #: Tells who waits for whom in the budget, as in :class:`~pytest_gpuguard.report.model.Edge`.
+        self.edges: Callable[[], Iterable[tuple[str, str, str, int]]] = tuple
 
     def answer(self) -> None:
-        """Write our state if another process has asked for it since the last time."""
+        """Write our state, and our stacks, if another process has asked for it since the last time."""
+        if not self._known:
+            self._known = True
+            self._introduce()
         if self._folder and (asked := self._folder.requested_at()) != self._answered:
             self._answered = asked
-            self.introduce()
+            with contextlib.suppress(OSError):
+                asked_for = "asked for by another process"
+                path = self._folder.write_stacks(
+                    self._worker, os.getpid(), f"{asked_for}\n\n{all_stacks()}\n"
+                )
+                self._folder.write_state(self._worker, self._state(f"stacks/{path.name}"))
 
-    def introduce(self) -> None:
-        """Write our state: the others know from it that we are there."""
+    def leave(self) -> None:
+        """Be asked no more."""
+        if self._folder:
+            with contextlib.suppress(OSError):
+                self._folder.forget_state(self._worker)
+
+    def _introduce(self) -> None:
+        # The others know from it that we are there, and answer.
         # Somebody may remove the folder, or the disk be full: no wait may go unbounded for that.
         with contextlib.suppress(OSError):
             if self._folder:
@@ -69,39 +96,63 @@ class Dossier:
 
     def write(self, stall: Stall) -> str:
         """Write stacks and state, ask the others for theirs, and return all of it as text."""
-        if self._folder is None:
-            return self._text(stall, self._state(), [])
-        try:
-            path = self._folder.write_stacks(self._worker, os.getpid(), f"{stall}\n\n{all_stacks()}\n")
-            self.stacks_shown = f"stacks/{path.name}"
-            others = self._others(self._folder)
-        except OSError:  # as in introduce
-            others = []
-        return self._text(stall, self._state(), others)
+        self.stacks, self.beside, shown = all_stacks(), all_stacks(main=False), ""
+        others: list[dict[str, Any]] = []
+        silent: list[str] = []
+        with contextlib.suppress(OSError):  # as above
+            if self._folder:
+                path = self._folder.write_stacks(self._worker, os.getpid(), f"{stall}\n\n{self.stacks}\n")
+                shown = f"stacks/{path.name}"
+                others, silent = self._others(self._folder)
+        states, edges = [self._state(), *others], dossier_edges(self.edges())
+        self._facts[stall] = {
+            "states": dossier_states(states),
+            "edges": edges,
+            "stacks": shown,
+            "at": time.monotonic() - self._started,
+        }
+        what = f"in its {stall.phase} " + ("and was ended" if stall.ended else "and goes on waiting")
+        headline = f"GPG601: {stall.test} made no progress for {format_seconds(stall.idle)} {what}"
+        return dossier(headline, states, edges, silent, shown)
 
-    def _others(self, folder: RunFolder) -> list[dict[str, Any]]:
+    def error(self, text: str) -> TestEnded:
+        """Return what ends the wait of a test, with the other threads' stacks from the last dossier."""
+        error = TestEnded(text)
+        error.stacks = self.beside
+        return error
+
+    def record(self, stall: Stall) -> dict[str, Any]:
+        """Return a stall as the record has it."""
+        return {
+            "nodeid": stall.test,
+            "phase": stall.phase,
+            "worker": self._worker,
+            "idle_s": stall.idle,
+            "ended": stall.ended,
+            "how": stall.how,
+            **self._facts.pop(stall, {"stacks": ""}),
+        }
+
+    def _others(self, folder: RunFolder) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the states of the other processes, and the names of those that did not answer."""
         folder.request_states()
         # Its time is by the clock of the file system, as the times of the answers are.
         self._answered = asked = folder.requested_at()
         folder.write_state(self._worker, self._state())
-        # Bounded, and cut short once all who introduced themselves have answered; beside the stalled test.
-        known = len(folder.states(0))
-        end = time.monotonic() + _OTHERS_ANSWER_WITHIN
-        while time.monotonic() < end and len(folder.states(asked)) < known:
-            time.sleep(0.05)
-        return [state for state in folder.states(asked) if state["worker"] != self._worker]
+        return folder.gather_states(asked, self._worker, _OTHERS_ANSWER_WITHIN)
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, stacks: str = "") -> dict[str, Any]:
         owner, progress = self._scene.owner, self._scene.progress
         return {
             "worker": self._worker,
             "pid": os.getpid(),
-            "test": owner.node if owner else None,
+            "nodeid": owner.node if owner else "",
             "phase": self._scene.phase,
-            "idle": time.monotonic() - progress if progress is not None else 0.0,
-            "waits": self._waits_in(),
+            "idle_s": time.monotonic() - progress if progress is not None else 0.0,
+            "place": self._waits_in(),
             "left": self._left(),
             "leases": self.leases(),
+            "stacks": stacks,
         }
 
     def _waits_in(self) -> str:
@@ -120,17 +171,6 @@ class Dossier:
             found.append(f"{suspect.title}, by {by}{test}{place}")
         return found
 
-    def _text(self, stall: Stall, own: dict[str, Any], others: list[dict[str, Any]]) -> str:
-        what = f"in its {stall.phase} " + ("and was ended" if stall.ended else "and goes on waiting")
-        lines = [f"GPG601: {stall.test} made no progress for {format_seconds(stall.idle)} {what}"]
-        for state in (own, *others):
-            lines += _process_lines(state)
-        if self.stacks_shown:
-            lines.append(f"  stacks of all threads: {self.stacks_shown} in the run's folder")
-        lines.append("  hint: what is still held must be given back by the fixture that took it;")
-        lines.append("        --gpuguard-reap stops leaked threads, --gpuguard-stall-end sets this limit")
-        return "\n".join(lines)
-
 
 def _telling(frames: Sequence[Frame]) -> Frame | None:
     """Return the innermost frame of the project, else of a library: nobody looks for a lock in a lock."""
@@ -139,19 +179,3 @@ def _telling(frames: Sequence[Frame]) -> Frame | None:
             if frame.role in roles:
                 return frame
     return None
-
-
-def _process_lines(state: dict[str, Any]) -> list[str]:
-    lines = [f"  {state['worker']}  pid {state['pid']}  {state['test'] or 'no test'}"]
-    if state["test"]:
-        lines.append(f"      for {format_seconds(state['idle'])} in {state['waits']}")
-    lines += [f"      {lease}" for lease in state["leases"]]
-    left = state["left"]
-    if left:
-        lines.append(
-            f"      left behind by earlier tests, still alive and holding what they hold: {len(left)}"
-        )
-        lines += [f"        {entry}" for entry in left[:_MOST_SHOWN]]
-        if len(left) > _MOST_SHOWN:
-            lines.append(f"        and {len(left) - _MOST_SHOWN} more")
-    return lines

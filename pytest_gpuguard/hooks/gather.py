@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import sys
 import time
@@ -84,7 +85,7 @@ class Gather:
         self._unwritten: OSError | None = None
         self._known = Known(settings.baseline)
         if self._known.note:
-            self._add({"notes": [self._known.note]})
+            self.add({"notes": [self._known.note]})
         self._known.baseline  # noqa: B018 - read now: a wrong one ends the run before it begins
         self._journal = Journal(folder.path / JOURNALS / CONTROLLER)
         self._write_head()
@@ -147,9 +148,10 @@ class Gather:
         if payload:
             self._gathered.add_process(payload["process"])
             self._gathered.add_counts(worker, payload["counts"])
-            span.leak_ids += [leak.id for leak in self._add(payload)]
+            span.leak_ids += [leak.id for leak in self.add(payload)]
 
-    def _add(self, payload: dict[str, Any]) -> list[Any]:
+    def add(self, payload: dict[str, Any]) -> list[Any]:
+        """Take facts for the record; return the leaks among them."""
         leaks = self._gathered.add(payload)
         self._wide_leaks += sum(leak.judged_at != "function" and leak.known is None for leak in leaks)
         return leaks
@@ -157,11 +159,24 @@ class Gather:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         # A crashed worker has no output; what it sent with its tests is here already.
-        self._add((getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {}))
+        self.add((getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {}))
         worker = self._finished(node.gateway.id)
         if error is not None:
             worker.end, worker.error = "crashed", sound(str(error))
             self._journal.write(down=worker.id, error=worker.error, at=worker.finished)
+
+    def died(self, name: str, pid: int, end: str, stacks: str) -> None:
+        """Take how a worker ended; it may have ended before it said anything."""
+        worker = self._finished(name)
+        worker.pid, worker.end, worker.stacks = worker.pid or pid, end, stacks
+
+    def cut_off(self, stall: dict[str, Any]) -> None:
+        """Write the record of a run that ends at once, in the test of ``stall``."""
+        now = time.monotonic() - self.started
+        self._gathered.add_phase(stall["nodeid"], "main", now - stall["idle_s"], now, "failed")
+        self._gathered.workers.setdefault("main", Worker("main", os.getpid())).end = "killed"
+        self.add({"stalls": [stall], "notes": self.notes})
+        self._write(build(self._gathered, self._head(1, "cut off"), self._shown()))
 
     def _finished(self, name: str) -> Worker:
         worker = self._gathered.workers.setdefault(name, Worker(name, 0))
@@ -172,7 +187,7 @@ class Gather:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
-            self._add(self._guard.late())
+            self.add(self._guard.late())
             self._finished("main")
         if self._run_level() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

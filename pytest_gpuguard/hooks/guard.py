@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.dossier import Dossier
+from pytest_gpuguard.hooks.ended import TestEnded
 from pytest_gpuguard.hooks.junit import junit_properties
 from pytest_gpuguard.hooks.known import Known, is_own
+from pytest_gpuguard.hooks.lifeline import Lifeline
 from pytest_gpuguard.hooks.probes import probes_for
 from pytest_gpuguard.track.deaths import Death, DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
@@ -34,31 +36,11 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
-    from pytest_gpuguard.track.stall import Stall
 
-__all__ = ["Guard", "TestEnded"]
-
-if TYPE_CHECKING:
-
-    class _Failed(BaseException):
-        """Stands for pytest's failure, which is an attribute of a function and unknown to type checkers."""
-
-else:
-    _Failed = pytest.fail.Exception
+__all__ = ["Guard"]
 
 #: Where a test's payload rides on its report: plain values survive the way to the controller.
 ATTRIBUTE = "gpuguard"
-
-
-class TestEnded(_Failed):
-    """Raised in the main thread to end a wait.
-
-    Derived from pytest's own failure: a ``BaseException``, so that a poll loop's ``except Exception`` does
-    not swallow it, and one that pytest keeps for a wide fixture as it keeps any failed set-up.
-    """
-
-    __test__ = False
-    __module__ = "builtins"  # as pytest's own: people read "TestEnded: ...", not where it is written
 
 
 def _code(function: object) -> CodeType | None:
@@ -117,7 +99,9 @@ class Guard:
             values=self._values,
             let_go=self._let_go,
         )
-        self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places)
+        self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places, started)
+        #: Ends this process where a test cannot be ended.
+        self.lifeline = Lifeline(config, settings, folder, worker, self.scene, self.dossier)
         self.deaths = DeathWatch(
             self.scene,
             self.threads,
@@ -134,7 +118,8 @@ class Guard:
             after=settings.stall,
             end_after=settings.stall_end,
             dossier=self.dossier.write,
-            error=TestEnded,
+            error=self.dossier.error,
+            kill=self.lifeline.kill,
         )
         self.monitor = Monitor(self._look)
         self.deaths.alarm = self.monitor.alarm
@@ -146,23 +131,26 @@ class Guard:
     def lease_by(self, leasing: Leasing) -> None:
         """Claim what tests need from ``leasing``, from now on."""
         self.leasing = leasing
-        self.dossier.leases = leasing.desk.described
+        self.dossier.leases, self.dossier.edges = leasing.desk.described, leasing.desk.edges
+        leasing.uses.saw = self.lifeline.used
 
     def install(self, config: pytest.Config) -> None:
         """Put every wrapper in place; each is taken out again when the configuration ends."""
         for part in (self.tracker, self.interrupter, self.deaths):
             config.add_cleanup(part.install())
+        self.lifeline.install(config)
+        config.add_cleanup(self.dossier.leave)
         config.add_cleanup(self.monitor.stop)
-        self.dossier.introduce()
 
     # What the monitor's thread does.
 
     def _look(self, now: float) -> float:
+        self.lifeline.look(now)
         self.deaths.look(now)
         self.stalls.look(now)
         self.dossier.answer()
         often = min(max(self._settings.settle / 10, 0.005), 0.05)
-        return often if self.deaths.pending else self.stalls.pace
+        return often if self.deaths.pending else min(self.stalls.pace, self.lifeline.pace)
 
     def _death_error(self, death: Death) -> BaseException:
         where = death.birth and origin(death.birth, self._places)["fixture"]
@@ -284,7 +272,7 @@ class Guard:
         payload: dict[str, Any] = {
             "leaks": leaks,
             "deaths": [self._death(death) for death in self.deaths.take()],
-            "stalls": [self._stall(stall) for stall in self.stalls.take()],
+            "stalls": [self.dossier.record(stall) for stall in self.stalls.take()],
         }
         if self.leasing is not None:
             payload |= self.leasing.payload()
@@ -364,16 +352,6 @@ class Guard:
             "at": death.at - self._started,
             "interrupted": death.interrupted,
             "origin": origin(death.birth, self._places) if death.birth else None,
-        }
-
-    def _stall(self, stall: Stall) -> dict[str, Any]:
-        return {
-            "nodeid": stall.test,
-            "phase": stall.phase,
-            "worker": self._worker,
-            "idle_s": stall.idle,
-            "ended": stall.ended,
-            "stacks": self.dossier.stacks_shown,
         }
 
     @pytest.hookimpl(wrapper=True, trylast=True)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.hooks.crashes import Crashes
+from pytest_gpuguard.hooks.cutoff import CutOff
 from pytest_gpuguard.hooks.desk import Desk
 from pytest_gpuguard.hooks.gather import Gather
 from pytest_gpuguard.hooks.guard import Guard
@@ -21,6 +23,7 @@ from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.scheduling import Scheduling
 from pytest_gpuguard.hooks.settings import resolve
 from pytest_gpuguard.hooks.transport import Publisher
+from pytest_gpuguard.hooks.watching import watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,9 +59,15 @@ def activate(config: pytest.Config) -> None:
     if config.getoption("collectonly"):
         Preview.register(config, settings)
     config.pluginmanager.register(Remembering(config, settings, gather.notes), "gpuguard-remembering")
-    if guard is None:
+    if guard is not None:
+        guard.lifeline.cut_off = CutOff(config, gather.cut_off)
+        config.pluginmanager.register(guard.lifeline.cut_off, "gpuguard-cutoff")
+    else:
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
         config.pluginmanager.register(scheduling, "gpuguard-scheduling")
+        crashes = Crashes(config, folder, gather.started, gather.add, gather.died)
+        config.pluginmanager.register(crashes, "gpuguard-crashes")
+        watch(config, folder, settings.stall_end)
 
 
 def _as_the_controller_says(settings: Settings, shared: Mapping[str, str]) -> Settings:
@@ -92,5 +101,6 @@ def _guard(
     Publisher.register(config, leasing)
     # Registered later, asked earlier: what tests need is known when it is published.
     config.pluginmanager.register(leasing, "gpuguard-leasing")
+    config.pluginmanager.register(guard.lifeline, "gpuguard-lifeline")
     config.pluginmanager.register(guard, "gpuguard-guard")
     return guard

@@ -13,15 +13,16 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT
+from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT, VITAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pytest
 
@@ -90,6 +91,7 @@ class RunFolder:
         folder, unborn = runs / run, runs / f".{run}"
         (unborn / "stacks").mkdir(parents=True)
         (unborn / "state").mkdir()
+        (unborn / VITAL).mkdir()
         # Held as long as this run lives. Taken before the folder has its name, by which others find it.
         alive = FileLock(unborn / ALIVE)
         alive.acquire()
@@ -124,6 +126,50 @@ class RunFolder:
         paths = sorted((self.path / "state").glob("*.json"))
         return [json.loads(path.read_text()) for path in paths if path.stat().st_mtime_ns >= since_ns]
 
+    def gather_states(self, asked: int, but: str, patience: float) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the states that were written since ``asked``, and the names of those that do not answer.
+
+        Bounded, and cut short once all who introduced themselves have answered.
+
+        Parameters
+        ----------
+        but
+            The process that is left out.
+        patience
+            Longest wait for the answers, in seconds.
+        """
+        known = {state["worker"] for state in self.states(0)}
+        end = time.monotonic() + patience
+        while len(answers := self.states(asked)) < len(known) and time.monotonic() < end:
+            time.sleep(0.05)
+        others = [state for state in answers if state["worker"] != but]
+        return others, sorted(known - {but} - {state["worker"] for state in others})
+
+    def forget_state(self, worker: str) -> None:
+        """Take a process that has ended out of those that are asked."""
+        (self.path / "state" / f"{worker}.json").unlink(missing_ok=True)
+
+    def vital(self, worker: str, kind: str) -> Path:
+        """Return the path of what a process leaves however it ends: ``page``, ``stacks``, or ``end``."""
+        return self.path / VITAL / f"{worker}.{kind}"
+
+    def vitals(self) -> Iterator[tuple[str, Path]]:
+        """Yield the name and the page of each process."""
+        for path in sorted((self.path / VITAL).glob("*.page")):
+            yield path.stem, path
+
+    def write_end(self, worker: str, why: dict[str, Any]) -> None:
+        """Say why a process is ended, before it is."""
+        self._replace(self.vital(worker, "end"), json.dumps(why))
+
+    def end_of(self, worker: str) -> dict[str, Any]:
+        """Return why we ended a process; empty when we did not."""
+        try:
+            why: dict[str, Any] = json.loads(self.vital(worker, "end").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return why
+
     def write_stacks(self, worker: str, pid: int, text: str) -> Path:
         """Append stacks to the file of a process; return its path."""
         path = self.path / "stacks" / f"{worker}-{pid}.txt"
@@ -136,7 +182,8 @@ class RunFolder:
         self._replace(self.path / HEAD, encoded.decode())
 
     def forget_journals(self) -> None:
-        """Remove the journals: all that they say is in the record."""
+        """Remove journals and vitals: all that they say is in the record."""
+        shutil.rmtree(self.path / VITAL, ignore_errors=True)
         shutil.rmtree(self.path / JOURNALS, ignore_errors=True)
         (self.path / HEAD).unlink(missing_ok=True)
 

@@ -44,6 +44,8 @@ class Uses:
         self._now = Counter[str]()
         #: The most that the running test had of each resource, whether claimed beforehand or not.
         self.peak: dict[str, int] = {}
+        #: Told of each use: amounts by resource, and where.
+        self.saw: Callable[[Mapping[str, int], str], None] = lambda _amounts, _line: None
 
     def open(self, account: Account) -> None:
         """Use ``account`` until the running test ends."""
@@ -91,6 +93,7 @@ class Uses:
             GPG308, when more of a resource is used than was claimed of it.
         """
         __tracebackhide__ = True
+        self.saw(uses, line)
         taken: list[tuple[Account, dict[str, int]]] = []
 
         def give_back() -> None:

@@ -5,7 +5,7 @@ It has the name ``YYYYMMDD-HHMMSS-ffffff-xxxxxx`` (UTC), so that by name is by a
 
 from __future__ import annotations
 
-__all__ = ["ALIVE", "CONTROLLER", "HEAD", "JOURNALS", "PLACE", "REPORT"]
+__all__ = ["ALIVE", "CONTROLLER", "HEAD", "JOURNALS", "PLACE", "REPORT", "VITAL"]
 
 #: Folder of all runs, below that of pytest's cache.
 PLACE = "d/gpuguard"
@@ -13,6 +13,8 @@ PLACE = "d/gpuguard"
 ALIVE = "alive"
 #: The record, there once the run is over.
 REPORT = "report.json"
+#: Folder of what a process leaves however it ends: its page, its stacks, and why we ended it.
+VITAL = "vital"
 #: What is known of the run when it begins, and the folder of what its processes wrote since.
 HEAD, JOURNALS = "run.json", "journal"
 #: Journal of the process that sums up; it is the last word on what became of the others.

@@ -13,7 +13,7 @@ class Interrupter:
     """Stands for the signal: says whether a wait can be broken, and counts."""
 
     def __init__(self, *, armed=True):
-        self.armed, self.sent = armed, []
+        self.armed, self.sent, self.killed = armed, [], []
 
     def armed_for(self, owner):
         return self.armed and owner is not None
@@ -35,6 +35,7 @@ def _watch(*, after, end_after, armed=True):
         end_after=end_after,
         dossier=lambda stall: told.append(stall) or f"dossier {len(told)}",
         error=RuntimeError,
+        kill=lambda stall, text: interrupter.killed.append((stall.phase, stall.idle, text)),
     )
     return scene, watch, interrupter, told
 
@@ -67,17 +68,32 @@ def test_progress_puts_it_off():
 def test_zero_is_never_and_an_end_needs_no_warning(after, end_after, told_at):
     _, watch, _, told = _watch(after=after, end_after=end_after)
     assert 0.02 <= watch.pace <= 1.0
-    for now in range(100):
+    for now in range(26):
         watch.look(now)
     assert [stall.idle for stall in told] == ([] if told_at is None else [told_at])
 
 
-def test_what_cannot_be_ended_is_told_of_once_and_not_called_ended():
-    _, watch, interrupter, told = _watch(after=10, end_after=20, armed=False)
-    for now in range(100):
+@pytest.mark.parametrize("armed", [True, False])
+def test_what_cannot_be_interrupted_ends_the_process(armed):
+    _, watch, interrupter, told = _watch(after=10, end_after=20, armed=armed)
+    for now in range(26):
         watch.look(now)
-    assert [stall.ended for stall in told] == [False]
-    assert interrupter.sent == []
+    assert interrupter.killed == []
+    assert [stall.ended for stall in told] == ([False, True] if armed else [False])
+    watch.look(26)
+    assert interrupter.killed == [("setup", 26, f"dossier {len(told)}")]
+    assert told[-1].how == "its process was ended, since the wait could not be interrupted"
+    assert [stall.ended for stall in watch.take()] == [False, True]
+
+
+def test_progress_at_the_last_moment_saves_the_process():
+    scene, watch, interrupter, _ = _watch(after=10, end_after=20, armed=False)
+    for now in range(26):
+        watch.look(now)
+    scene.touch(26)
+    for now in range(26, 52):
+        watch.look(now)
+    assert interrupter.killed == []
 
 
 def test_between_tests_nothing_is_timed():

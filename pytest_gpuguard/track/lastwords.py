@@ -1,0 +1,81 @@
+"""Stacks that are written in C, without the GIL: on a fatal signal, at another process's request, by a timer.
+
+Python has one such timer for each process. pytest's own `faulthandler_timeout` uses it, so ours is armed only
+where that is off; a signal needs no timer, and so works beside it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import signal
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["LastWords", "Timer"]
+
+
+class LastWords:
+    """The file of this process's last words.
+
+    Parameters
+    ----------
+    path
+        The file, which is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        # Kept open: the interpreter keeps the number of the descriptor, and has no other way to the file.
+        self.file: BinaryIO = path.open("wb", buffering=0)
+        #: Makes the interpreter write its stacks; 0 where no signal was free.
+        self.signal = 0
+
+    def install(self) -> Callable[[], None]:
+        """Be asked by a signal, and be told of fatal ones; return how to end that."""
+        # From above: the signal that breaks waits is looked for from below, and neither sees the other's.
+        for number in range(getattr(signal, "SIGRTMAX", 1) - 1, getattr(signal, "SIGRTMIN", 1), -1):
+            if signal.getsignal(number) in {signal.SIG_DFL, None}:
+                faulthandler.register(number, file=self.file, all_threads=True, chain=False)
+                self.signal = number
+                break
+        # pytest's own is enabled by now, and writes where nobody looks when a worker dies.
+        faulthandler.enable(file=self.file)
+
+        def uninstall() -> None:
+            if self.signal:
+                faulthandler.unregister(self.signal)
+
+        return uninstall
+
+
+class Timer:
+    """The one timer of a process, which writes stacks and ends it, even while the GIL is held.
+
+    Parameters
+    ----------
+    file
+        Where the stacks go.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._deadline = 0.0
+
+    def keep(self, now: float, deadline: float) -> None:
+        """Have the process end at ``deadline``, unless this is called again before."""
+        # Each call starts a thread in C: not more often than matters.
+        if deadline - self._deadline > min(1.0, (deadline - now) / 10):
+            self._deadline = deadline
+            faulthandler.dump_traceback_later(deadline - now, file=self._file, exit=True)
+
+    def lost(self) -> None:
+        """Somebody has taken the timer: arm it anew when next asked."""
+        self._deadline = 0.0
+
+    def cancel(self) -> None:
+        """Let the process live."""
+        if self._deadline:
+            faulthandler.cancel_dump_traceback_later()
+            self._deadline = 0.0
