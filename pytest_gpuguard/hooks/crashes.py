@@ -69,13 +69,16 @@ class Crashes:
 
     # A wrapper: the first implementation that answers, such as of a plugin that reruns, hides all others.
     @pytest.hookimpl(wrapper=True, optionalhook=True)
-    def pytest_handlecrashitem(self, crashitem: str, report: Any) -> Generator[None, object, object]:
+    def pytest_handlecrashitem(
+        self, crashitem: str, report: Any, sched: Any
+    ) -> Generator[None, object, object]:
         if crashitem in self._leaving:
             # Its failure was reported before its worker left.
             report.outcome, report.when, report.longrepr = "passed", "teardown", None
         else:
             self._complete(crashitem, report)
-            self._stop_after(self._config.getoption("maxfail", 0))
+            if not getattr(sched, "counts_crashes", False):
+                self._stop_after(self._config.getoption("maxfail", 0))
         return (yield)
 
     def _complete(self, crashitem: str, report: Any) -> None:

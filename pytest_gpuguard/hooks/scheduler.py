@@ -120,6 +120,11 @@ class GpuguardScheduling:
             return bool(self._inner.has_pending)
         return self._scheduler is not None and self._scheduler.left > 0
 
+    @property
+    def counts_crashes(self) -> bool:
+        """Whether a crash counts for ``--maxfail``; of xdist's own schedulers none does."""
+        return self._inner is None
+
     # Workers come and go.
 
     def add_node(self, node: Any) -> None:
