@@ -89,7 +89,8 @@ class Crashes:
         shown = why.get("stall", {}).get("stacks", "")
         if stacks and not shown:
             shown = self._keep(worker, vital, stacks)
-        text = why.get("text") or _told(worker, vital, crashitem)
+        # xdist's own line is kept, since people and tools know it.
+        text = why.get("text") or f"{report.longrepr}\n{_told(worker, vital, crashitem)}"
         report.longrepr = "\n".join([text, "", stacks[:_MOST_STACKS] or _SILENT])
         begun, location = self._begun.pop(crashitem, (None, report.location))
         report.location = location

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,13 +84,16 @@ class Lifeline:
 
     def look(self, now: float) -> None:
         """Show that the monitor runs, and see whether anybody is left to report to."""
+        self._beat(now)
+        if self._distributed and os.getppid() != self._parent:
+            self._end_as_an_orphan(now)
+
+    def _beat(self, now: float) -> None:
         if self._vitals is not None:
             self._vitals.look(now)
         if self._timer is not None:
             since = self._scene.progress if self._scene.progress is not None else now
             self._timer.keep(now, max(since + self._settings.stall_end, now) + TIMER_LATER)
-        if self._distributed and os.getppid() != self._parent:
-            self._end_as_an_orphan(now)
 
     def _end_as_an_orphan(self, now: float) -> None:
         """End after the phase that runs, or the settle time: no report can be sent, leases are waited for."""
@@ -136,6 +140,8 @@ class Lifeline:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
+        # The first test can take the GIL before the monitor has run at all.
+        self._beat(time.monotonic())
         if self._vitals is not None:
             self.say("phase", "setup")
             self.say("leases", "\n".join(self._dossier.leases()))
