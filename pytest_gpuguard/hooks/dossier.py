@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Dossier"]
 
 _OTHERS_ANSWER_WITHIN = 1.5
+_LOOKS = 5
 
 
 class Dossier:
@@ -156,8 +157,13 @@ class Dossier:
         }
 
     def _waits_in(self) -> str:
-        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented way
-        inmost = _telling(self._places.read(capture(frame)))
+        # The main thread may run on while its frames are read, which then end early: look again.
+        for _ in range(_LOOKS):
+            frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - the documented way
+            inmost = _telling(self._places.read(capture(frame)))
+            if inmost is not None and inmost.role != "library":
+                break
+            time.sleep(0.002)
         return f"{inmost.file}:{inmost.line} {inmost.function}" if inmost else "(between two tests)"
 
     def _left(self) -> list[str]:
