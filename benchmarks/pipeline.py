@@ -19,8 +19,8 @@ import sys
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 from solver import Lanes, Stages, Stats
-from solver.bound import bound
-from solver.virtual import Latency, VirtualDevice
+from solver.devices.virtual import Latency, VirtualDevice
+from solver.pipeline.bound import bound
 from tests.solver.pipelines import doubling, make_kernel
 
 GOALS = ((10.0, 1.05), (2.0, 1.05), (1.0, 1.15), (0.2, 1.5))

@@ -44,9 +44,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from solver.codegen.programs import program
 from solver.ensemble import arguments_for, integrate
-from solver.programs import program
-from solver.recipe import Recipe
+from solver.numerics.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

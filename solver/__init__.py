@@ -6,8 +6,7 @@ Importing it does not import numba; opening a solver does.
 from __future__ import annotations
 
 from solver.batch_solver import BatchSolver, solve_batch
-from solver.bound import Lanes, Rates, Stages
-from solver.chunks import Chunks
+from solver.devices.rates import Rates
 from solver.errors import (
     DeviceError,
     SolverClosedError,
@@ -16,12 +15,15 @@ from solver.errors import (
     WatcherDiedError,
     WritebackError,
 )
-from solver.faults import Fault
-from solver.memory import BufferRegistry, MemoryManager, OpenHost, PinnedGrant, PinnedHost
-from solver.pool import ChunkBufferPool
+from solver.pipeline.bound import Lanes, Stages
+from solver.pipeline.chunks import Chunks
+from solver.pipeline.faults import Fault
+from solver.pipeline.memory import BufferRegistry, MemoryManager, OpenHost, PinnedGrant, PinnedHost
+from solver.pipeline.pool import ChunkBufferPool
+from solver.pipeline.stats import Stats
+from solver.pipeline.watcher import WritebackWatcher
 from solver.problem import Problem
-from solver.solution import DeviceResult, Solution, Stats, Status
-from solver.watcher import WritebackWatcher
+from solver.solution import DeviceResult, Solution, Status
 
 __all__ = [
     "BatchSolver",

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from solver.batch import check_dtype, make_batch
-from solver.bound import Lanes
-from solver.device import Backend, Device, open_device
+from solver.devices.device import Backend, Device, open_device
 from solver.errors import SolverClosedError
-from solver.faults import Fault, make_watcher
-from solver.memory import MemoryManager
-from solver.pipeline import BatchKernel
-from solver.pool import BufferSpec
+from solver.pipeline.batch_kernel import BatchKernel
+from solver.pipeline.bound import Lanes
+from solver.pipeline.faults import Fault, make_watcher
+from solver.pipeline.memory import MemoryManager
+from solver.pipeline.pool import BufferSpec
+from solver.pipeline.work import Work
 from solver.progress import progress_to
 from solver.schedule import fixed_steps
-from solver.solution import DeviceResult, Solution, Stats
+from solver.solution import DeviceResult, Solution
 from solver.steps import METHODS
-from solver.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from solver.batch import Batch
-    from solver.chunks import MemoryLimit
-    from solver.device import CompiledKernel, DeviceArray
+    from solver.devices.device import CompiledKernel, DeviceArray
+    from solver.pipeline.chunks import MemoryLimit
+    from solver.pipeline.stats import Stats
+    from solver.pipeline.work import Launch
     from solver.problem import Problem
     from solver.progress import Progress
     from solver.schedule import Schedule
-    from solver.work import Launch
 
 __all__ = ["BatchSolver", "solve_batch"]
 
@@ -67,7 +68,7 @@ class BatchSolver:
     writers
         Threads that copy from them; no more than there are chunks.
     fault
-        For demonstrations and tests only: see :mod:`solver.faults`.
+        For demonstrations and tests only: see :mod:`solver.pipeline.faults`.
 
     Raises
     ------
@@ -168,7 +169,7 @@ class BatchSolver:
         SolverClosedError
             After :meth:`close`, also when that is called in the middle.
         SolverTimeoutError, WritebackError, WatcherDiedError, DeviceError, SolverError
-            See :meth:`solver.pipeline.BatchKernel.run`.
+            See :meth:`solver.pipeline.batch_kernel.BatchKernel.run`.
         """
         if self._closed:
             message = f"the solver of {self.problem.name} is closed; open another"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from solver.device import CompiledKernel
+    from solver.devices.device import CompiledKernel
     from solver.problem import Problem
 
 __all__ = ["NON_FINITE", "OK", "build_kernel", "kernel_source"]

@@ -1,7 +1,7 @@
 """One batch in one call, arrays in and arrays out, without chunks.
 
 All arrays have the run axis last. The arguments of every program are positional, in the order of
-`solver.recipe.ARGUMENTS`.
+`solver.numerics.recipe.ARGUMENTS`.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from solver.cpu import run_block
-from solver.programs import kernel_program, program
+from solver.codegen.programs import kernel_program, program
+from solver.devices.cpu import run_block
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from solver.drivers import Drivers
-    from solver.recipe import Recipe
+    from solver.numerics.drivers import Drivers
+    from solver.numerics.recipe import Recipe
 
 __all__ = ["Backend", "Ensemble", "arguments_for", "integrate"]
 
@@ -46,7 +46,7 @@ class Ensemble:
     counts
         (2 + n_events, n_runs): accepted and rejected attempts, then occurrences per event.
     status
-        (n_runs,): codes of `solver.status.Status`.
+        (n_runs,): codes of `solver.numerics.status.Status`.
     """
 
     ys: NDArray[Any]

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from solver.methods import METHODS
-from solver.programs import kernel_function
-from solver.recipe import Event, Recipe
+from solver.codegen.programs import kernel_function
+from solver.numerics.methods import METHODS
+from solver.numerics.recipe import Event, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from solver.bound import bound
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from solver.bound import Lanes, Stages
-    from solver.device import DeviceArray
+    from solver.devices.device import DeviceArray
+    from solver.pipeline.stats import Stats
 
-__all__ = ["DeviceResult", "Solution", "Stats", "Status"]
+__all__ = ["DeviceResult", "Solution", "Status"]
 
 
 class Status(enum.IntEnum):
@@ -24,52 +22,6 @@ class Status(enum.IntEnum):
 
     OK = 0
     NON_FINITE = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What a solve took.
-
-    Attributes
-    ----------
-    chunks
-        Chunks that the batch was cut into.
-    chunk_runs
-        Runs of the longest.
-    lanes
-        Sets of device arrays, pinned buffers for outputs and writers that they took turns in.
-    pinned_bytes, device_bytes
-        Most memory of each kind that the solver held at a time, since it was opened.
-    stages
-        Measured seconds of the average chunk in each stage. A virtual device tells its injected latencies,
-        not what the simulator takes.
-    pipeline_seconds
-        From the first upload to the last chunk at home.
-    steps
-        Integration steps of one run.
-    seconds
-        The whole call.
-    """
-
-    chunks: int
-    chunk_runs: int
-    lanes: Lanes
-    pinned_bytes: int
-    device_bytes: int
-    stages: Stages
-    pipeline_seconds: float
-    steps: int = 0
-    seconds: float = 0.0
-
-    @property
-    def bound_seconds(self) -> float:
-        """The least that chunks with these stages can take; see :mod:`solver.bound`."""
-        return bound(self.stages, self.lanes, self.chunks)
-
-    @property
-    def overlap(self) -> float:
-        """Which part of what can be had was had: 1 when nothing ever waited for the wrong thing."""
-        return self.bound_seconds / self.pipeline_seconds if self.pipeline_seconds else 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

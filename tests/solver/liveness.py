@@ -18,9 +18,9 @@ from solver import (
     SolverTimeoutError,
     WritebackError,
 )
-from solver.clock import SystemClock
-from solver.rehearsal import RehearsalClock
-from solver.virtual import Latency, VirtualDevice
+from solver.devices.clock import SystemClock
+from solver.devices.rehearsal import RehearsalClock
+from solver.devices.virtual import Latency, VirtualDevice
 from tests.solver.pipelines import double, doubling, expected, make_kernel
 
 __all__ = ["FAULTS", "Case", "run_case"]

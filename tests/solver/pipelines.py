@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from solver import Chunks, Lanes, MemoryManager, WritebackWatcher
-from solver.pipeline import BatchKernel
-from solver.virtual import Latency, VirtualDevice
-from solver.work import Work
+from solver.devices.virtual import Latency, VirtualDevice
+from solver.pipeline.batch_kernel import BatchKernel
+from solver.pipeline.work import Work
 
 __all__ = ["double", "doubling", "expected", "make_kernel", "makespan"]
 

@@ -8,8 +8,8 @@ import time
 import numpy as np
 
 from solver import BatchSolver, Problem
-from solver.clock import SystemClock
-from solver.virtual import VirtualDevice
+from solver.devices.clock import SystemClock
+from solver.devices.virtual import VirtualDevice
 
 __all__ = [
     "DECAY",

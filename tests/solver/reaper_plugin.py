@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from solver.faults import WritebackWatcher as ImmortalWatcher
+from solver.pipeline.faults import WritebackWatcher as ImmortalWatcher
 
 spared: list[ImmortalWatcher] = []
 reaped: list[str] = []

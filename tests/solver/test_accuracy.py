@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from solver import BatchSolver, Chunks, Problem, Status, solve_batch
-from solver.virtual import Latency, VirtualDevice
+from solver.devices.virtual import Latency, VirtualDevice
 from tests.solver.problems import DECAY, RATES, decay_solver, solve_decay
 
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from solver import BatchSolver, Chunks, MemoryManager, Problem, solve_batch
-from solver.chunks import parse_limit, plan_chunks
+from solver.pipeline.chunks import parse_limit, plan_chunks
 from solver.schedule import fixed_steps
 from tests.solver.problems import DECAY, decay_solver, solve_decay, writeback_threads
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from solver.drivers import Drivers
 from solver.ensemble import integrate
-from solver.recipe import Event, Recipe
+from solver.numerics.drivers import Drivers
+from solver.numerics.recipe import Event, Recipe
 from tests.solver.reference_problems import first_state, lorenz, modulated, robertson, van_der_pol
 
 N_RUNS = 37

@@ -17,10 +17,10 @@ from solver import (
     WatcherDiedError,
     WritebackError,
     solve_batch,
-    watcher,
 )
-from solver.arrays import InputArrays, OutputArrays
-from solver.virtual import Latency, VirtualDevice
+from solver.devices.virtual import Latency, VirtualDevice
+from solver.pipeline import watcher
+from solver.pipeline.arrays import InputArrays, OutputArrays
 from tests.solver.problems import (
     OneRegionHost,
     decay_solver,

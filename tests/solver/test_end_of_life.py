@@ -18,10 +18,10 @@ from solver import (
     SolverTimeoutError,
     WritebackWatcher,
 )
-from solver.arrays import InputArrays, Loan
-from solver.clock import SystemClock
-from solver.tasks import WritebackTask
-from solver.virtual import Latency, VirtualDevice
+from solver.devices.clock import SystemClock
+from solver.devices.virtual import Latency, VirtualDevice
+from solver.pipeline.arrays import InputArrays, Loan
+from solver.pipeline.tasks import WritebackTask
 from tests.solver.problems import (
     OneRegionHost,
     decay_solver,

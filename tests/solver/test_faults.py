@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from solver import Chunks, Fault, MemoryManager
-from solver.faults import DyingWatcher
-from solver.faults import WritebackWatcher as ImmortalWatcher
+from solver.pipeline.faults import DyingWatcher
+from solver.pipeline.faults import WritebackWatcher as ImmortalWatcher
 from tests.solver.problems import OneRegionHost, decay_solver, eventually, solve_decay
 
 

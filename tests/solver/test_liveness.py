@@ -6,14 +6,14 @@ import gc
 
 import pytest
 
-from solver import watcher
+from solver.devices.rehearsal import Standstill
+from solver.devices.virtual import VirtualEvent
 from solver.errors import SolverError
-from solver.estate import Estate
-from solver.pool import PinnedBuffer
-from solver.rehearsal import Standstill
-from solver.tasks import Inbox, WritebackTask
-from solver.virtual import VirtualEvent
-from solver.watcher import WritebackWatcher
+from solver.pipeline import watcher
+from solver.pipeline.estate import Estate
+from solver.pipeline.pool import PinnedBuffer
+from solver.pipeline.tasks import Inbox, WritebackTask
+from solver.pipeline.watcher import WritebackWatcher
 from tests.solver.liveness import FAULTS, Case, run_case
 
 REHEARSED, REAL, SOAK = 1000, 40, 1000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from solver.ensemble import integrate
-from solver.methods import METHODS, RungeKutta, method_named
-from solver.recipe import Recipe
+from solver.numerics.methods import METHODS, RungeKutta, method_named
+from solver.numerics.recipe import Recipe
 from tests.solver.reference_problems import DETEST, kepler, kepler_start, lorenz, lorenz_reference, modulated
 
 EXPLICIT = [m for m in METHODS.values() if isinstance(m, RungeKutta)]

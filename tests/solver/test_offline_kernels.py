@@ -20,7 +20,7 @@ import json
 import numpy as np
 from dataclasses import asdict
 from solver.offline import compile_kernel
-from solver.recipe import Recipe
+from solver.numerics.recipe import Recipe
 
 def leaky(t, y, p):
     return (np.float64(y[0]) * y[0] + np.float64(t),)

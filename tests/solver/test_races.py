@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from solver import Chunks
-from solver.feeder import Feeder
-from solver.virtual import Latency, VirtualDevice, VirtualEvent
+from solver.devices.virtual import Latency, VirtualDevice, VirtualEvent
+from solver.pipeline.feeder import Feeder
 from tests.solver.problems import FakeClock, decay_solver, solve_decay
 
 SLOW = Latency(upload=2e-3, run=2e-3, download=2e-3)

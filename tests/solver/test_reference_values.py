@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from solver.drivers import Drivers
 from solver.ensemble import integrate
-from solver.recipe import Event, Recipe
-from solver.status import Status
+from solver.numerics.drivers import Drivers
+from solver.numerics.recipe import Event, Recipe
+from solver.numerics.status import Status
 from tests.solver.reference_problems import (
     DETEST,
     LORENZ_21_CROSSING,

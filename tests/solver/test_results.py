@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from solver import Chunks, DeviceResult, Lanes, MemoryManager, Rates, SolverClosedError
-from solver.arrays import ManagedArray
-from solver.bound import wanted_chunks
-from solver.virtual import Latency, VirtualDevice
+from solver.devices.virtual import Latency, VirtualDevice
+from solver.pipeline.arrays import ManagedArray
+from solver.pipeline.bound import wanted_chunks
 from tests.solver.problems import OneRegionHost, decay_solver, solve_decay
 
 ROOT = Path(__file__).parents[2]

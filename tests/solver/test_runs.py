@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from solver.cpu import run_block
+from solver.devices.cpu import run_block
 from solver.ensemble import integrate
-from solver.recipe import Recipe
-from solver.status import Status, describe
+from solver.numerics.recipe import Recipe
+from solver.numerics.status import Status, describe
 from tests.solver.reference_problems import lorenz
 
 N_RUNS = 1000

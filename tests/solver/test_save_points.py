@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from solver.ensemble import integrate
-from solver.recipe import SUMMARIES, Recipe
+from solver.numerics.recipe import SUMMARIES, Recipe
 from tests.solver.reference_problems import decay, lorenz, lorenz_reference
 
 # Interpreted: these programs are run a few hundred steps, and backend identity is tested elsewhere.

@@ -8,12 +8,12 @@ from math import exp
 import numpy as np
 import pytest
 
+from solver.codegen.integers import integer_names
+from solver.codegen.programs import program
+from solver.codegen.scalar import python_math, python_substitute
+from solver.codegen.typed import retell
 from solver.ensemble import integrate
-from solver.integers import integer_names
-from solver.programs import program
-from solver.recipe import Recipe
-from solver.scalar import python_math, python_substitute
-from solver.typed import retell
+from solver.numerics.recipe import Recipe
 from tests.solver.reference_problems import lorenz
 
 F32 = np.dtype(np.float32)

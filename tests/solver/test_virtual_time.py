@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver import Lanes, Stages
-from solver.bound import bound, period
-from solver.feeder import Feeder
-from solver.rehearsal import RehearsalClock, Standstill
-from solver.virtual import Latency, VirtualEvent
+from solver.devices.rehearsal import RehearsalClock, Standstill
+from solver.devices.virtual import Latency, VirtualEvent
+from solver.pipeline.bound import bound, period
+from solver.pipeline.feeder import Feeder
 from tests.solver.pipelines import makespan, rehearse
 
 UNIT = 2.0**-10

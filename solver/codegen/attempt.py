@@ -1,0 +1,134 @@
+"""The text of ``attempt``: one step from (t, s) of length hh, without a branch that depends on its success.
+
+It returns ``err`` (largest scaled error of a component; NaN or inf when something is not finite), the new
+state ``v``, the derivative there ``w`` and, where the program interpolates, the coefficients ``q1_, q2_,
+...`` of ``s + th*(q1 + th*(q2 + ...))``. Straight-line code returns them as one tuple; the looped form writes
+them into the arrays that it is given and returns ``err``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from solver.codegen.rosenbrock import rosenbrock_step
+from solver.codegen.stages import drive_arguments, finite_check, row, scaled_error, slope_call, stage_sum
+from solver.codegen.text import Vectors, indent, weighted
+from solver.numerics.methods import Rosenbrock, RungeKutta
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from solver.numerics.recipe import Recipe
+
+__all__ = ["attempt_call", "attempt_source", "local_arrays", "tables"]
+
+
+def local_arrays(recipe: Recipe) -> dict[str, str]:
+    """Return name and shape text of the local arrays of the looped form, besides the interpolant's."""
+    n, stages = recipe.n_states, recipe.scheme.stages
+    shapes = dict.fromkeys(("s", "f", "v", "w", "u", "o", "z"), f"{n}") | {"k": f"({stages}, {n})"}
+    if isinstance(recipe.scheme, Rosenbrock):
+        shapes |= {"lu": f"({n}, {n})", "g": f"{n}"}
+    return shapes | {f"q{j}_": f"{n}" for j in range(1, recipe.dense_degree + 1)}
+
+
+def _scratch(recipe: Recipe) -> list[str]:
+    names = ["k", "u"] + (["lu", "g", "pivot"] if isinstance(recipe.scheme, Rosenbrock) else [])
+    return names + [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
+
+
+def attempt_call(recipe: Recipe, state: Vectors) -> str:
+    """Return the line of the run loop that makes one attempt."""
+    given = ["t", "hh", "atol", "rtol", *state.passed("s", "f")]
+    rest = [*(f"p{j}" for j in range(recipe.n_params)), *drive_arguments(recipe)]
+    if state.looped:
+        return f"err = attempt({', '.join([*given, 'v', 'w', *_scratch(recipe), *rest])})"
+    dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
+    return f"{', '.join(['err', *state.passed('v', 'w', *dense)])} = attempt({', '.join([*given, *rest])})"
+
+
+def attempt_source(recipe: Recipe) -> list[str]:
+    """Return the lines of ``attempt`` for the recipe."""
+    state = Vectors(recipe.n_states, recipe.looped)
+    head = f"def {attempt_call(recipe, state).split(' = ')[1]}:"
+    scheme = recipe.scheme
+    if isinstance(scheme, Rosenbrock):
+        return [head, *indent(rosenbrock_step(recipe, scheme, state))]
+    body = _looped(recipe, scheme, state) if state.looped else _unrolled(recipe, scheme, state)
+    return [head, *indent(body)]
+
+
+def tables(recipe: Recipe) -> dict[str, NDArray[Any]]:
+    """Return the method's numbers as constant arrays for the looped form; empty for straight-line code."""
+    scheme = recipe.scheme
+    if not recipe.looped:
+        return {}
+    if isinstance(scheme, Rosenbrock):
+        raw: dict[str, Any] = {
+            "TIMES": scheme.alpha,
+            "WEIGHTS": _square(scheme.a),
+            "COUPLINGS": _square(scheme.c),
+            "GAMMAS": scheme.gammas,
+            "DENSE": scheme.dense,
+        }
+    else:
+        raw = {
+            "TIMES": scheme.c,
+            "WEIGHTS": _square(scheme.a),
+            "DENSE": list(zip(*scheme.dense, strict=True)),
+        }
+        raw |= {"ERRORS": scheme.error} if scheme.error else {}
+    return {name: np.array(rows, dtype=recipe.dtype) for name, rows in raw.items()}
+
+
+def _square(rows: tuple[tuple[float, ...], ...]) -> list[list[float]]:
+    return [[*row, *[0.0] * (len(rows) - len(row))] for row in rows]
+
+
+def _unrolled(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
+    last = scheme.stages - 1
+    name = {q: ("f@" if q == 0 else "w@" if q == last else f"k{q}_@") for q in range(scheme.stages)}
+    stages = [name[q] for q in range(scheme.stages)]
+    lines: list[str] = []
+    for q in range(1, scheme.stages):
+        point = "v" if q == last else "u"
+        lines += state.each(f"{point}@ = s@ + hh*({weighted(scheme.a[q], stages)})")
+        slopes = state.targets(name[q].removesuffix("@"))
+        lines.append(f"{slopes} = {slope_call(recipe, f't + {scheme.c[q]!r}*hh', state.tuple(point))}")
+    if recipe.fixed:
+        lines += finite_check(state)
+    else:
+        lines += scaled_error(state, f"e = hh*({weighted(scheme.error, stages)})")
+    dense = []
+    for j in range(recipe.dense_degree):
+        lines += state.each(f"q{j + 1}_@ = hh*({weighted([row[j] for row in scheme.dense], stages)})")
+        dense.append(f"q{j + 1}_")
+    return [*lines, f"return {', '.join(['err', *state.passed('v', 'w', *dense)])}"]
+
+
+def _looped(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
+    n, stages = recipe.n_states, scheme.stages
+    stage = [
+        f"for i in range({n}):",
+        "    a = WEIGHTS[q, 0]*k[0, i]",
+        "    for j in range(1, q):",
+        "        a = a + WEIGHTS[q, j]*k[j, i]",
+        "    u[i] = s[i] + hh*a",
+        f"{row('k[q', n)} = {slope_call(recipe, 't + TIMES[q]*hh', state.tuple('u'))}",
+    ]
+    lines = [
+        *state.each("k[0, i] = f@"),
+        f"for q in range(1, {stages}):",
+        *indent(stage),
+        *state.each("v@ = u@", f"w@ = k[{stages - 1}, i]"),
+    ]
+    if recipe.fixed:
+        lines += finite_check(state)
+    else:
+        lines += scaled_error(state, *stage_sum("e", "ERRORS[{q}]", stages), "e = hh*e")
+    for j in range(recipe.dense_degree):
+        terms = stage_sum("a", f"DENSE[{j}, {{q}}]", stages)
+        lines += state.each(*terms, f"q{j + 1}_@ = hh*a")
+    return [*lines, "return err"]

@@ -1,0 +1,246 @@
+"""The life of one run as program text, in five pieces that every backend shares word for word.
+
+``load`` and ``start`` begin a run, ``step`` makes one attempt without branching, ``after`` does what is
+rarely due (save points, events) and ``finish`` writes the result. Plain code strings them together for one
+run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`). What lives from one piece to
+the next has a name listed in `Pieces`, so lanes know what to store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solver.codegen.attempt import attempt_call, attempt_source, local_arrays
+from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source
+from solver.codegen.events import crossings, first_signs, settled_events
+from solver.codegen.savepoints import finished_points, first_points, points
+from solver.codegen.stages import drive_arguments, slope_call
+from solver.codegen.text import Vectors, indent
+from solver.numerics.drivers import drive_source
+from solver.numerics.methods import Rosenbrock
+from solver.numerics.recipe import ARGUMENTS, Recipe
+from solver.numerics.status import RUNNING, Status
+
+__all__ = ["Pieces", "functions_source", "pieces", "run_source"]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The text of a run, and the names that live between its pieces.
+
+    Attributes
+    ----------
+    load, start, step, after, finish
+        Lines of code; they use the arguments of the program and the run's number ``r``.
+    read
+        Real numbers that ``step`` reads only.
+    reals, integers
+        Numbers that every attempt reads and changes.
+    handed_reals, handed_integers
+        Numbers that ``step`` hands to ``after``. ``todo`` says whether ``after`` is due, which also decides
+        whether the run is over.
+    kept_reals, kept_integers
+        Numbers that only ``after`` changes; while a run goes on, it changes no others.
+    """
+
+    load: list[str]
+    start: list[str]
+    step: list[str]
+    after: list[str]
+    finish: list[str]
+    read: list[str]
+    reals: list[str]
+    integers: list[str]
+    handed_reals: list[str]
+    handed_integers: list[str]
+    kept_reals: list[str]
+    kept_integers: list[str]
+
+
+def pieces(recipe: Recipe) -> Pieces:
+    """Return the pieces of a run for ``recipe``."""
+    state = Vectors(recipe.n_states, recipe.looped)
+    dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
+    events = range(len(recipe.events))
+    inside = ["lag0", *state.passed("o", *dense), *(f"x{e}" for e in events)]
+    return Pieces(
+        load=_load(recipe, state),
+        start=_start(recipe, state),
+        step=_step(recipe, state),
+        after=_after(recipe, state),
+        finish=_finish(recipe, state),
+        read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
+        reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
+        integers=["tries", "accepted", "row"],
+        handed_reals=["err", "told", "hh", *(inside if recipe.dense else [])],
+        handed_integers=["todo"],
+        kept_reals=["due"] if recipe.points else [],
+        kept_integers=["status", *(["m", "first"] if recipe.points else [])],
+    )
+
+
+def functions_source(recipe: Recipe) -> list[str]:
+    """Return the functions that a run calls: right-hand side, inputs, events, controller, attempt."""
+    drive = drive_arguments(recipe)
+    outputs = [f"d{i}" for i in range(recipe.n_states)]
+    call = "rhs(t, y, p, drive(t, samples, grid_start, grid_rate))" if drive else "rhs(t, y, p)"
+    lines = [
+        f"def slope({', '.join(['t', 'y', 'p', *drive])}):",
+        f"    {', '.join(outputs)}, = {call}",
+        f"    return {', '.join(f'real({name})' for name in outputs)},",
+        *(drive_source(recipe) if drive else []),
+    ]
+    for e in range(len(recipe.events)):
+        lines += [f"def watch{e}(t, y, p):", f"    return real(event{e}(t, y, p))"]
+    if not recipe.fixed:
+        lines += control_source(recipe.scheme.error_order)
+    return [*lines, *attempt_source(recipe)]
+
+
+def run_source(recipe: Recipe, allocate: str) -> list[str]:
+    """Return ``one(r, ...)``, a whole run in plain code.
+
+    Parameters
+    ----------
+    recipe
+        What to generate for.
+    allocate
+        Name of the function that makes a local array of a shape and a dtype.
+    """
+    text = pieces(recipe)
+    lines = []
+    if recipe.looped:
+        lines += [f"{name} = {allocate}({shape}, real)" for name, shape in local_arrays(recipe).items()]
+        if isinstance(recipe.scheme, Rosenbrock):
+            lines.append(f"pivot = {allocate}({recipe.n_states}, int32)")
+    lines += [
+        *text.load,
+        *text.start,
+        "while status < 0:",
+        *indent(text.step),
+        "    if todo != 0:",
+        *indent(text.after, 2),
+        *text.finish,
+    ]
+    return [f"def one(r, {', '.join(ARGUMENTS)}):", *indent(lines)]
+
+
+def _load(recipe: Recipe, state: Vectors) -> list[str]:
+    lines = ["column = r if y0.shape[1] > 1 else 0", *state.each_at("s@ = y0[#, column]")]
+    if recipe.n_params:
+        lines.append("column = r if params.shape[1] > 1 else 0")
+        lines += [f"p{j} = params[{j}, column]" for j in range(recipe.n_params)]
+    return [
+        *lines,
+        "column = r if span.shape[1] > 1 else 0",
+        "t = span[0, column]",
+        "t1 = span[1, column]",
+    ]
+
+
+def _start(recipe: Recipe, state: Vectors) -> list[str]:
+    lines = [
+        f"{state.targets('f')} = {slope_call(recipe, 't', state.tuple('s'))}",
+        "h = h0",
+        *([] if recipe.fixed else _first_step(state)),
+        "lag = 0.0",
+        "tries = whole(0)",
+        "accepted = whole(0)",
+        "row = whole(0)",
+        f"status = whole({RUNNING})",
+    ]
+    return [
+        *lines,
+        *first_signs(recipe, state),
+        *(first_points(recipe, state) if recipe.points else []),
+    ]
+
+
+def _first_step(state: Vectors) -> list[str]:
+    """Return lines that choose the first step from state and slope (Hairer, Norsett, Wanner I, II.4)."""
+    return [
+        "if not h > 0.0:",
+        *indent(
+            [
+                "a = 0.0",
+                "b = 0.0",
+                *state.each(
+                    "c = atol + rtol*abs(s@)",
+                    "a = a + (s@/c)*(s@/c)",
+                    "b = b + (f@/c)*(f@/c)",
+                ),
+                "h = 1e-6*(1.0 + abs(t))",
+                "if a > 1e-10 and b > 1e-10 and a <= HUGE and b <= HUGE:",
+                "    h = 0.01*math.sqrt(a/b)",
+            ]
+        ),
+    ]
+
+
+def _step(recipe: Recipe, state: Vectors) -> list[str]:
+    dense = recipe.dense
+    return [
+        "told = t",
+        *(["lag0 = lag", *state.each("o@ = s@")] if dense else []),
+        f"final = t + h*{STRETCH!r} >= t1",
+        "hh = (t1 - t) + lag if final else h",
+        attempt_call(recipe, state),
+        "ok = err <= 1.0",
+        *([] if recipe.fixed else ["h = hh*control(err, row)"]),
+        # Time is summed with its rounding error carried along: no drift, also in float32.
+        "a = hh - lag",
+        "b = t + a",
+        "lag = (b - t) - a if ok else lag",
+        "b = t1 if final else b",
+        "t = b if ok else t",
+        "row = whole(0 if ok else row + 1)",
+        "tries = whole(tries + 1)",
+        "accepted = whole(accepted + 1 if ok else accepted)",
+        *state.each("s@ = v@ if ok else s@"),
+        *([] if isinstance(recipe.scheme, Rosenbrock) else state.each("f@ = w@ if ok else f@")),
+        *_due(recipe),
+        *crossings(recipe, state),
+    ]
+
+
+def _due(recipe: Recipe) -> list[str]:
+    """Return lines that say cheaply whether `_verdict` or something else has to look at this attempt."""
+    return [
+        "todo = 1 if tries >= max_steps else 0",
+        "todo = todo if b > told else 1",
+        "todo = todo if err <= HUGE else 1",
+        f"todo = 1 if t >= {'due' if recipe.points else 't1'} else todo",
+    ]
+
+
+def _verdict(recipe: Recipe) -> list[str]:
+    patience = 1 if recipe.fixed else FINITE_RETRIES
+    return [
+        "if t >= t1:",
+        f"    status = whole({Status.OK:d})",
+        f"elif not err <= HUGE and (row >= {patience} or told + hh <= told):",
+        f"    status = whole({Status.NON_FINITE:d})",
+        "elif told + hh <= told:",
+        f"    status = whole({Status.STEP_UNDERFLOW:d})",
+        "elif tries >= max_steps:",
+        f"    status = whole({Status.MAX_STEPS:d})",
+    ]
+
+
+def _after(recipe: Recipe, state: Vectors) -> list[str]:
+    lines = _verdict(recipe) + (settled_events(recipe, state) if recipe.events else [])
+    return lines + (points(recipe, state) if recipe.points else [])
+
+
+def _finish(recipe: Recipe, state: Vectors) -> list[str]:
+    lines = [
+        "counts[0, r] = accepted",
+        "counts[1, r] = tries - accepted",
+        "t_end[r] = t",
+        "a = 0.0",
+        *state.each("a = a + 0.0*s@"),
+        f"status_out[r] = status if a == 0.0 else {Status.NON_FINITE:d}",
+    ]
+    if recipe.points:
+        return [*lines, *finished_points(recipe, state)]
+    return [*lines, *state.each_at("ys[0, #, r] = s@")]

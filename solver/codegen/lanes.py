@@ -1,0 +1,122 @@
+"""Many runs in lockstep on one core: the text of a block whose inner loop a compiler turns into SIMD.
+
+A lane holds one run; every lane has its own time, step size and verdict, and takes the next run when its own
+ends, so that lanes are never idle for long. LLVM vectorises the loop over lanes only when all of these hold
+(each was found by measurement): everything is inlined; the width is at least two registers; nothing in the
+loop calls a library; and all lane variables live in one flat buffer per type with constant offsets, because
+among dozens of separate arrays its alias checks give up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from solver.codegen.generate import Pieces, pieces
+from solver.codegen.text import indent
+from solver.numerics.recipe import ARGUMENTS, Recipe
+
+__all__ = ["block_source", "scalar_block_source"]
+
+
+def scalar_block_source() -> list[str]:
+    """Return ``block(lo, hi, ...)`` that makes the runs lo to hi one after the other."""
+    arguments = ", ".join(ARGUMENTS)
+    return [
+        f"def block(lo, hi, {arguments}):",
+        "    for r in range(lo, hi):",
+        f"        one(r, {arguments})",
+    ]
+
+
+def block_source(recipe: Recipe, width: int) -> list[str]:
+    """Return ``block(lo, hi, ...)`` that makes the runs lo to hi in ``width`` lanes."""
+    text = pieces(recipe)
+    store = _Store.of(text, width)
+    body = [
+        "wide_vectors()",
+        f"Z = np.zeros({store.n_reals * width}, real)",
+        f"N = np.zeros({store.n_integers * width}, np.int64)",
+        f"for l in range({width}):",
+        f"    {store.at['run']} = -1",
+        "upcoming = lo",
+        "active = 0",
+        "refill = True",
+        "while True:",
+        "    if refill:",
+        *indent(_refill(text, store, width), 2),
+        "    if active == 0:",
+        "        break",
+        *indent(_attempts(text, store, width)),
+        "    if busy != 0:",
+        *indent(_rest(text, store, width), 2),
+    ]
+    return [f"def block(lo, hi, {', '.join(ARGUMENTS)}):", *indent(body)]
+
+
+@dataclass(frozen=True)
+class _Store:
+    """Where each lane keeps the numbers of its run: by name, a place in one of the two buffers."""
+
+    at: dict[str, str]
+    n_reals: int
+    n_integers: int
+
+    @classmethod
+    def of(cls, text: Pieces, width: int) -> _Store:
+        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals]
+        integers = [*text.integers, *text.handed_integers, *text.kept_integers, "run"]
+        at = {name: f"Z[{i * width} + l]" for i, name in enumerate(reals)}
+        at |= {name: f"N[{i * width} + l]" for i, name in enumerate(integers)}
+        return cls(at, len(reals), len(integers))
+
+    def load(self, *groups: list[str]) -> list[str]:
+        return [f"{name} = {self.at[name]}" for group in groups for name in group]
+
+    def save(self, *groups: list[str]) -> list[str]:
+        return [f"{self.at[name]} = {name}" for group in groups for name in group]
+
+
+def _refill(text: Pieces, store: _Store, width: int) -> list[str]:
+    """Return lines that give every free lane the next run."""
+    begin = [
+        "r = upcoming",
+        "upcoming += 1",
+        "active += 1",
+        f"{store.at['run']} = r",
+        *text.load,
+        *text.start,
+        *store.save(text.read, text.reals, text.integers, text.kept_reals, text.kept_integers),
+    ]
+    return [
+        "refill = False",
+        f"for l in range({width}):",
+        f"    if {store.at['run']} < 0 and upcoming < hi:",
+        *indent(begin, 2),
+    ]
+
+
+def _attempts(text: Pieces, store: _Store, width: int) -> list[str]:
+    """Return the loop that is vectorised: one attempt in every lane."""
+    attempt = [
+        *store.load(text.read, text.kept_reals, text.reals, text.integers),
+        *text.step,
+        # A lane without a run goes on stepping over stale numbers; nobody looks at it.
+        f"todo = todo if {store.at['run']} >= 0 else 0",
+        "busy |= todo",
+        *store.save(text.reals, text.integers, text.handed_reals, text.handed_integers),
+    ]
+    return ["busy = 0", f"for l in range({width}):", *indent(attempt)]
+
+
+def _rest(text: Pieces, store: _Store, width: int) -> list[str]:
+    """Return lines that do, lane by lane, what is due after an attempt."""
+    kept = [text.kept_reals, text.kept_integers]
+    after = [
+        f"r = {store.at['run']}",
+        *store.load(text.read, text.reals, text.integers, text.handed_reals, text.handed_integers, *kept),
+        *text.after,
+        *store.save(*kept),
+        "if status >= 0:",
+        *indent([*text.finish, f"{store.at['run']} = -1", "active -= 1", "refill = True"]),
+    ]
+    return [f"for l in range({width}):", f"    if {store.at['todo']} != 0:", *indent(after, 2)]
