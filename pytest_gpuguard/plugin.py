@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pytest_gpuguard.hooks import markers
@@ -21,6 +23,9 @@ from pytest_gpuguard.hooks.fixtures.lease import gpu_lease
 from pytest_gpuguard.hooks.fixtures.pinned import module_pinned_array, pinned_array, session_pinned_array
 from pytest_gpuguard.hooks.options import register
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 __all__ = [
     "gpu",
     "gpu_closing",
@@ -38,6 +43,7 @@ __all__ = [
     "pytest_addoption",
     "pytest_configure",
     "pytest_sessionstart",
+    "pytest_xdist_auto_num_workers",
     "session_gpu_closing",
     "session_gpu_event",
     "session_gpu_stream",
@@ -71,3 +77,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         from pytest_gpuguard.hooks.roles import activate
 
         activate(session.config)
+
+
+# A wrapper: xdist's own number is where we begin. Asked before pytest is configured.
+@pytest.hookimpl(optionalhook=True, wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    from pytest_gpuguard.hooks.settings import is_active
+
+    workers = yield
+    if not is_active(config):
+        return workers
+    from pytest_gpuguard.hooks.sizing import workers_of_use
+
+    return workers_of_use(config, workers)

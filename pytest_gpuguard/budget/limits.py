@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["cgroup_limits", "default_limits", "device_limits", "pinned_limit"]
+__all__ = ["cgroup_limits", "default_limits", "device_limits", "pinned_limit", "usable_processors"]
 
 _MIB = 1 << 20
 _STEP = 64 * _MIB
@@ -78,26 +78,61 @@ def cgroup_limits(cgroups: Path, membership: Path) -> list[int]:
     membership
         ``/proc/self/cgroup``, or its like.
     """
-    found: list[int] = []
+    texts = (
+        line
+        for mount, group, version in _groups(cgroups, membership, "memory")
+        for folder in _folders(mount, group)
+        for line in _lines(folder / ("memory.max" if version == 2 else "memory.limit_in_bytes"))[:1]
+    )
+    return [int(text) for text in texts if text.isdigit() and int(text) < _NO_LIMIT]
+
+
+def usable_processors(
+    affinity: int | None = None, *, cgroups: Path = _CGROUPS, membership: Path = _MEMBERSHIP
+) -> float:
+    """Return how many processors this process may keep busy.
+
+    Parameters
+    ----------
+    affinity
+        Processors that it may run on; asked of the system by default.
+    cgroups, membership
+        Where the kernel shows what control groups allow.
+    """
+    if affinity is None:
+        affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas: list[float] = []
+    for mount, group, version in _groups(cgroups, membership, "cpu"):
+        for folder in _folders(mount, group):
+            if version == 2:
+                words = " ".join(_lines(folder / "cpu.max")[:1]).split()
+            else:
+                names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                words = [line for name in names for line in _lines(folder / name)[:1]]
+            # "max" and -1 are no limit.
+            if len(words) == 2 and all(word.isdigit() and int(word) for word in words):
+                quotas.append(int(words[0]) / int(words[1]))
+    return min([float(affinity), *quotas])
+
+
+def _groups(cgroups: Path, membership: Path, controller: str) -> Iterator[tuple[Path, str, int]]:
+    """Yield mount, group and version of the control groups that may limit us."""
     for line in _lines(membership):
         controllers, _, path = line.partition(":")[2].partition(":")
         if not controllers:
             # On a hybrid host the version 2 tree hangs beside those of version 1.
-            for mount in (cgroups, cgroups / "unified"):
-                found += _upwards(mount, path, "memory.max")
-        elif "memory" in controllers.split(","):
-            found += _upwards(cgroups / "memory", path, "memory.limit_in_bytes")
-    return found
+            yield cgroups, path, 2
+            yield cgroups / "unified", path, 2
+        elif controller in controllers.split(","):
+            yield cgroups / controller, path, 1
 
 
-def _upwards(mount: Path, group: str, name: str) -> list[int]:
-    """Return the limits from ``group`` up to ``mount``, of those that can be seen from here."""
+def _folders(mount: Path, group: str) -> list[Path]:
+    """Return the folders from ``group`` up to ``mount``, of those that can be seen from here."""
     here = Path(os.path.normpath(mount / group.lstrip("/")))
     if not here.is_relative_to(mount):
         here = mount
-    folders = [here, *(parent for parent in here.parents if parent.is_relative_to(mount))]
-    texts = (line for folder in folders for line in _lines(folder / name)[:1])
-    return [int(text) for text in texts if text.isdigit() and int(text) < _NO_LIMIT]
+    return [here, *(parent for parent in here.parents if parent.is_relative_to(mount))]
 
 
 def _is_wsl2(release: Path) -> bool:

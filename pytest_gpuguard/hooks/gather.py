@@ -15,6 +15,7 @@ import pytest
 from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_summary
 from pytest_gpuguard.hooks.guard import ATTRIBUTE
 from pytest_gpuguard.hooks.known import Known
+from pytest_gpuguard.hooks.sizing import SIZED
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.report.baseline import apply
 from pytest_gpuguard.report.build import Gathered, build, encode, group
@@ -92,6 +93,8 @@ class Gather:
 
     def pytest_report_header(self) -> list[str]:
         lines = [self._switches()]
+        if SIZED in self._config.stash:
+            lines.append(f"gpuguard: {self._config.stash[SIZED]}")
         if any(self._settings.shown[name][1] != "default" for name in ("budget", "budget-dir", "pool")):
             from pytest_gpuguard.ledger.places import pools_path
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.plan.history import History, Measured
 
-__all__ = ["Remembering", "remembered"]
+__all__ = ["KEY", "Remembering", "remembered"]
 
-_KEY = "gpuguard/history"
+#: Where in the cache.
+KEY = "gpuguard/history"
 _SHOWN = 10
 
 
@@ -25,7 +26,7 @@ def remembered(config: pytest.Config) -> History:
     from pytest_gpuguard.plan.history import History, read_history
 
     cache = getattr(config, "cache", None)  # the cache provider can be switched off
-    return read_history(cache.get(_KEY, {})) if cache is not None else History()
+    return read_history(cache.get(KEY, {})) if cache is not None else History()
 
 
 class Remembering:
@@ -79,4 +80,4 @@ class Remembering:
             return
         history = remembered(self._config)
         history.learn(run, self._shared)
-        cache.set(_KEY, msgspec.to_builtins(history))
+        cache.set(KEY, msgspec.to_builtins(history))

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.devices.discovery import Device
 
-__all__ = ["Placement", "place_here"]
+__all__ = ["Placement", "place_here", "shared_out"]
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: Caches of compiled kernels that processes damage or hold up for each other when they share them.
 _CACHES = ("CUDA_CACHE_PATH", "CUPY_CACHE_DIR", "TRITON_CACHE_DIR")
 
 
-def _shared_out(how: str) -> tuple[list[Device], str]:
+def shared_out(how: str) -> tuple[list[Device], str]:
     """Return the devices to hand out, and else why there are none."""
     if simulated(os.environ.get("NUMBA_ENABLE_CUDASIM")):
         return [], "numba runs its simulator (NUMBA_ENABLE_CUDASIM)"
@@ -44,7 +44,7 @@ def place_here(how: str) -> str | None:
     """Give this process, in which the tests run, the devices of an explicit list; return what went wrong."""
     if how in {"auto", "isolate", "none"}:
         return None
-    devices, why = _shared_out(how)
+    devices, why = shared_out(how)
     if not devices:
         return f"devices={how} is not in force: {why}"
     library = started()
@@ -74,7 +74,7 @@ class Placement:
     def pytest_xdist_setupnodes(self, specs: Sequence[Any]) -> None:
         if self._how == "none":
             return
-        devices, why = _shared_out(self._how)
+        devices, why = shared_out(self._how)
         # Elsewhere there are other devices; and who has placed a worker by hand knows why.
         here = [spec for spec in specs if spec.popen and not getattr(spec, "via", None)]
         ours = [spec for spec in here if _VISIBLE not in spec.env]

@@ -32,7 +32,7 @@ class Measured(msgspec.Struct):
 
 
 class History(msgspec.Struct):
-    """Tests by node id.
+    """Tests by node id: seconds, bytes used at the peak, and what was claimed before they began.
 
     Attributes
     ----------
@@ -42,6 +42,7 @@ class History(msgspec.Struct):
 
     seconds: dict[str, float] = {}
     peaks: dict[str, dict[str, int]] = {}
+    claims: dict[str, dict[str, int]] = {}
     shared: list[str] = []
 
     def learn(self, run: Mapping[str, Measured], shared: Iterable[str] = ()) -> None:
@@ -49,10 +50,11 @@ class History(msgspec.Struct):
         for nodeid, measured in run.items():
             before = self.seconds.get(nodeid, measured.seconds)
             self.seconds[nodeid] = round(before + _LATEST * (measured.seconds - before), 4)
-            if measured.peak:
-                self.peaks[nodeid] = dict(measured.peak)
-            else:
-                self.peaks.pop(nodeid, None)
+            for kept, now in ((self.peaks, measured.peak), (self.claims, measured.claimed)):
+                if now:
+                    kept[nodeid] = dict(now)
+                else:
+                    kept.pop(nodeid, None)
         self.shared = sorted({*self.shared, *shared})
 
     def known(self, ids: Sequence[str]) -> dict[int, float]:

@@ -9,6 +9,7 @@ from pytest_gpuguard.budget.limits import (
     default_limits,
     device_limits,
     pinned_limit,
+    usable_processors,
 )
 from pytest_gpuguard.budget.standing import set_limits
 
@@ -120,3 +121,22 @@ def test_an_interrupted_change_leaves_the_old_limits(tmp_path):
     files = [path.name for path in tmp_path.rglob("limits*")]
     assert files == ["limits.json"]
     assert b"5" in next(tmp_path.rglob("limits.json")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "found"),
+    [
+        ("0::/", {}, 8),
+        ("0::/a/b", {"a/cpu.max": "250000 100000", "a/b/cpu.max": "max 100000"}, 2.5),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "50000 100000"}, 0.5),
+        ("4:cpu,cpuacct:/j", {"cpu/j/cpu.cfs_quota_us": "400000", "cpu/j/cpu.cfs_period_us": "100000"}, 4),
+        ("4:cpu:/j", {"cpu/j/cpu.cfs_quota_us": "-1", "cpu/j/cpu.cfs_period_us": "100000"}, 8),
+        ("0::/a", {"a/cpu.max": "3200000 100000"}, 8),
+        ("0::/a", {"a/cpu.max": "nonsense"}, 8),
+    ],
+)
+def test_processors_are_limited_by_affinity_and_every_group_up_to_the_root(
+    tmp_path, membership, files, found
+):
+    cgroups = tree(tmp_path / "cgroup", files)
+    assert usable_processors(8, cgroups=cgroups, membership=write(tmp_path, membership)) == found
