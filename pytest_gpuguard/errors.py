@@ -130,6 +130,11 @@ CATALOGUE: dict[str, Code] = {
             "run one worker for each device, or set its compute mode to DEFAULT",
         ),
         Code(
+            "GPG403",
+            "a CUDA error stayed: nothing in its process can use CUDA any more",
+            "mend the kernel or the access that the error names; `compute-sanitizer` finds its line",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

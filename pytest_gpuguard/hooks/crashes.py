@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuguard.hooks.scheduling import LEAVING
+from pytest_gpuguard.hooks.sticky import LEAVING
 from pytest_gpuguard.track.vitals import read_vital
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Crashes:
         self._config, self._folder, self._started, self._add, self._died = config, folder, started, add, died
         self._begun: dict[str, tuple[float, tuple[str, int | None, str]]] = {}
         self._called: set[str] = set()
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, str] = {}
         self._failures = 0
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
@@ -64,8 +64,15 @@ class Crashes:
         self._failures += report.failed
         if report.when == "call":
             self._called.add(report.nodeid)
-        if report.failed and any(name == LEAVING for name, _ in report.user_properties):
-            self._leaving.add(report.nodeid)
+        if report.user_properties and any(name == LEAVING for name, _ in report.user_properties):
+            self._leaving[report.nodeid] = report.node.gateway.id
+
+    # Last, after who takes a death for a crash.
+    @pytest.hookimpl(trylast=True, optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        if node.gateway.id in self._leaving.values():
+            vital = read_vital(self._folder.vital(node.gateway.id, "page"))
+            self._died(node.gateway.id, vital.pid if vital else 0, "killed", "")
 
     # A wrapper: the first implementation that answers, such as of a plugin that reruns, hides all others.
     @pytest.hookimpl(wrapper=True, optionalhook=True)

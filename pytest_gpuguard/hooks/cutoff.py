@@ -30,6 +30,10 @@ class CutOff:
         self._config, self._finish = config, finish
         self._left: dict[str, None] = {}
 
+    def left(self) -> list[str]:
+        """Return the tests that have not begun."""
+        return list(self._left)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._left = dict.fromkeys(item.nodeid for item in session.items)
 

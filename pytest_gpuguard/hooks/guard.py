@@ -19,6 +19,7 @@ from pytest_gpuguard.hooks.junit import junit_properties
 from pytest_gpuguard.hooks.known import Known, is_own
 from pytest_gpuguard.hooks.lifeline import Lifeline
 from pytest_gpuguard.hooks.probes import probes_for
+from pytest_gpuguard.hooks.sticky import StickyErrors
 from pytest_gpuguard.track.deaths import Death, DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.leak import origin
@@ -123,6 +124,9 @@ class Guard:
         )
         self.monitor = Monitor(self._look)
         self.deaths.alarm = self.monitor.alarm
+        #: Ends it where nothing in it can use CUDA any more.
+        self.sticky = StickyErrors(config, worker, started)
+        self.lifeline.failed.append(self.sticky.look)
         #: What is tolerated.
         self.known = Known(settings.baseline, config.hook)
         #: What the tests hold of the budget.
@@ -165,7 +169,9 @@ class Guard:
     # Scopes.
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
         self.monitor.start()
         # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
         if self.leasing is not None:
@@ -173,15 +179,19 @@ class Guard:
         if self._item is None:
             # What came since we began to watch, by imports and plugins, is nobody's.
             self.tracker.sweep()
+        self.sticky.last = nextitem is None
         self._begin(item)
         try:
-            return (yield)
+            result = yield
+            self.sticky.end_fixtures(item)
+            return result
         finally:
             self.scene.end()
             self.deaths.take()
             self.stalls.take()
             if self.leasing is not None:
                 self.leasing.free()
+            self.sticky.leave(item.session)
 
     def _begin(self, item: pytest.Item) -> None:
         owner = Owner("function", item.nodeid, code=_code(getattr(item, "function", None)))
@@ -267,10 +277,12 @@ class Guard:
         owner, failed = self.scene.owner, self.scene.failed
         assert owner is not None
         owner.ended = True
+        faults = self.sticky.judge(report, again=self.scene.rerun)
         leaks = self._judge(self._item, verified=not failed)
         self._own += [leak for leak in leaks if is_own(leak, owner.node)]
         payload: dict[str, Any] = {
             "leaks": leaks,
+            "faults": faults,
             "deaths": [self._death(death) for death in self.deaths.take()],
             "stalls": [self.dossier.record(stall) for stall in self.stalls.take()],
         }
@@ -323,7 +335,7 @@ class Guard:
     def _judge(self, item: pytest.Item | None, *, verified: bool) -> list[dict[str, Any]]:
         if self._settings.leaks == "off":
             return []
-        leaks = self.tracker.judge(verified=verified)
+        leaks = self.sticky.believable(self.tracker.judge(verified=verified))
         self.known.mark(item, leaks)
         self.tracker.reap()
         for leak in leaks:

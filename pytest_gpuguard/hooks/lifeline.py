@@ -61,6 +61,8 @@ class Lifeline:
         self._orphaned: tuple[float, object] | None = None
         self._vitals: Vitals | None = None
         self._timer: Timer | None = None
+        #: Asked at each phase that ended with an exception: they complete its report.
+        self.failed: list[Callable[[pytest.TestReport, BaseException], None]] = []
         #: Says in the terminal why the run ends here, and writes its record; there is none in a worker.
         self.cut_off: Callable[[dict[str, Any], str], None] | None = None
 
@@ -158,12 +160,17 @@ class Lifeline:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
         report = yield
-        error = call.excinfo.value if call.excinfo is not None else None
+        if call.excinfo is not None:
+            self._complete(report, call.excinfo.value)
+        return report
+
+    def _complete(self, report: Any, error: BaseException) -> None:
         stacks = error.stacks if isinstance(error, TestEnded) else ""
         # In the representation itself, since sections of a report do not reach JUnit.
         if stacks and hasattr(report.longrepr, "addsection"):
             report.longrepr.addsection("gpuguard: stacks of the other threads", stacks)
-        return report
+        for look in self.failed:
+            look(report, error)
 
     @pytest.hookimpl(trylast=True)
     def pytest_exception_interact(self) -> None:

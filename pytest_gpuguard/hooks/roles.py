@@ -61,6 +61,7 @@ def activate(config: pytest.Config) -> None:
     config.pluginmanager.register(Remembering(config, settings, gather.notes), "gpuguard-remembering")
     if guard is not None:
         guard.lifeline.cut_off = CutOff(config, gather.cut_off)
+        guard.sticky.left = guard.lifeline.cut_off.left
         config.pluginmanager.register(guard.lifeline.cut_off, "gpuguard-cutoff")
     else:
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)

@@ -163,7 +163,7 @@ class GpuguardScheduling:
         """Return the test in which a worker died, for xdist to report: once, and it is not run again."""
         if self._inner is not None:
             crashed: str | None = self._inner.remove_node(node)
-            return crashed
+            return None if crashed in self._office.leaving else crashed
         self._gone += self._ids.pop(node) is not None
         if self._scheduler is None or self._collection is None:
             return None

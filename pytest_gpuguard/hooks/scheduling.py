@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.history import remembered
+from pytest_gpuguard.hooks.sticky import LEAVING
 from pytest_gpuguard.hooks.transport import collect, is_here, send_to
 
 if TYPE_CHECKING:
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.plan.suite import Offer
 
-__all__ = ["LEAVING", "Scheduling"]
-
-#: User property of a failed test after which its worker ends by itself: the worker's death is no second
-#: failure, the test is not run again, and all others of that worker run elsewhere.
-LEAVING = "gpuguard_leaving"
+__all__ = ["Scheduling"]
 
 _OURS = frozenset({"load", "loadgroup", "loadscope", "loadfile", "worksteal"})
 
@@ -117,5 +114,5 @@ class Scheduling:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failures += 1
-            if any(name == LEAVING for name, _ in report.user_properties):
-                self.leaving.add(report.nodeid)
+        if report.user_properties and any(name == LEAVING for name, _ in report.user_properties):
+            self.leaving.add(report.nodeid)

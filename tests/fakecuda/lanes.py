@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
+from pytest_gpuguard.report.model import RunReport
 from tests.fakecuda.build import UnavailableError, build, real_driver
 from tests.fakecuda.control import Control, Fault, as_text
 
@@ -275,3 +277,27 @@ def none_lane(tmp_path: Path) -> Iterator[Lane]:
     lane = Lane(tmp_path)
     yield lane
     lane.close()
+
+
+@pytest.fixture
+def guarded(fake_lane: FakeLane, tmp_path: Path) -> Any:
+    """Run the tests of a source text in the lane under the guard; return how it ended and its record."""
+    folder = tmp_path / "suite"
+    folder.mkdir()
+
+    def run(source: str, *args: str, **settings: Any) -> tuple[LaneResult, RunReport]:
+        (folder / "test_it.py").write_text(textwrap.dedent(source))
+        options = (
+            "--gpuguard",
+            "--gpuguard-settle=0.3s",
+            f"--gpuguard-budget-dir={tmp_path}",
+            f"--gpuguard-report={tmp_path / 'report'}",
+        )
+        env = {"TOGETHER": str(tmp_path / "together")}
+        result = fake_lane.pytest(str(folder), "--rootdir", str(folder), *options, *args, env=env, **settings)
+        path = tmp_path / "report" / "report.json"
+        assert path.exists(), f"no record\n{result.stdout}\n{result.stderr}"
+        return result, msgspec.json.decode(path.read_bytes(), type=RunReport)
+
+    run.folder = tmp_path  # type: ignore[attr-defined]
+    return run

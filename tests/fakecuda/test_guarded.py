@@ -5,35 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 
-import msgspec
 import pytest
 
-from pytest_gpuguard.report.model import RunReport
 from tests.fakecuda.control import Fault
-
-
-@pytest.fixture
-def guarded(fake_lane, tmp_path):
-    """Run the tests of a source text in the lane under the guard; return how it ended and its record."""
-    folder = tmp_path / "suite"
-    folder.mkdir()
-
-    def run(source, *args, **settings):
-        (folder / "test_it.py").write_text(textwrap.dedent(source))
-        options = (
-            "--gpuguard",
-            "--gpuguard-settle=0.3s",
-            f"--gpuguard-budget-dir={tmp_path}",
-            f"--gpuguard-report={tmp_path / 'report'}",
-        )
-        env = {"TOGETHER": str(tmp_path / "together")}
-        result = fake_lane.pytest(str(folder), "--rootdir", str(folder), *options, *args, env=env, **settings)
-        record = (tmp_path / "report" / "report.json").read_bytes()
-        return result, msgspec.json.decode(record, type=RunReport)
-
-    run.folder = tmp_path
-    return run
-
 
 SHARES = """
     import os, time
