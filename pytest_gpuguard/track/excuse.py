@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from pytest_gpuguard.track.referrers import kept_by_traceback
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pytest_gpuguard.track.probe import Suspect
 
 __all__ = ["Excuses"]
@@ -25,31 +27,40 @@ class Excuses:
         self._looks: dict[int, int] = {}
         self._now: set[int] = set()
         self._failed = False
-        #: Whether something is to be looked at again.
-        self.pending = False
 
     def begin(self, *, failed: bool) -> None:
         """Begin a judgement, after a test that failed or one that did not."""
-        self.pending, self._failed = False, failed
+        self._failed = failed
         self._now.clear()
 
-    def excuses(self, suspect: Suspect) -> bool:
-        """Return whether ``suspect`` is for a later judgement."""
-        key = id(suspect.birth)
-        if key in self._now:
-            return True
-        looks = self._looks.get(key, 0)
-        if not suspect.by_reference or not (looks or self._failed):
-            return False
-        things = suspect.things
-        # Where nobody tells which objects stand for it, they may be the traceback's for good.
-        if things and not kept_by_traceback(things):
-            self._looks.pop(key, None)
-            return False
-        self._now.add(key)
-        self._looks[key] = looks + 1
-        self.pending |= looks < _MOST_LOOKS
-        return True
+    def others(self, suspects: Iterable[Suspect]) -> list[Suspect]:
+        """Return those suspects that were not excused in this judgement."""
+        return [suspect for suspect in suspects if id(suspect.birth) not in self._now]
+
+    def sift(self, suspects: Iterable[Suspect]) -> list[Suspect]:
+        """Return those suspects that nothing excuses; the rest is for a later judgement. Costly."""
+        others = self.others(suspects)
+        open_ = [one for one in others if one.by_reference and (self._failed or id(one.birth) in self._looks)]
+        if not open_:
+            return others
+        for suspect, excused in zip(open_, _excusable([one.things for one in open_]), strict=True):
+            key = id(suspect.birth)
+            looks = self._looks.pop(key, 0)
+            if excused:
+                self._now.add(key)
+                self._looks[key] = looks + 1
+        return self.others(others)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is to be looked at again."""
+        return any(self._looks.get(key, 0) <= _MOST_LOOKS for key in self._now)
 
     def __len__(self) -> int:
         return len(self._looks)
+
+
+def _excusable(bunches: list[list[object]]) -> list[bool]:
+    # Where nobody tells which objects stand for a thing, they may be the traceback's for good.
+    told = iter(kept_by_traceback([bunch for bunch in bunches if bunch]))
+    return [next(told) if bunch else True for bunch in bunches]

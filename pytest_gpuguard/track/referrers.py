@@ -6,7 +6,9 @@ arrays of a buffer are found first, in whatever holds them.
 
 from __future__ import annotations
 
+import functools
 import gc
+import operator
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pytest_gpuguard.track.stacks import Places
 
@@ -29,54 +31,73 @@ _OURS = "pytest_gpuguard."
 
 def holders(things: Sequence[object], places: Places) -> list[str]:
     """Return up to three ways to the things, such as ``"module mylib.pool: _CACHE['big'][0]"``."""
-    toward = _toward(things)
-    ways = [_root(holder, held, places) + _way(held, toward) for holder, held in _roots(things, toward)]
+    toward: _Toward = {}
+    (found,) = _roots([things], toward, enough=lambda _: True)
+    ways = [_root(holder, held, places) + _way(held, toward) for holder, held in found]
     return list(dict.fromkeys(map(sound, ways)))[:_PATHS]
 
 
-def kept_by_traceback(things: Sequence[object]) -> bool:
-    """Return whether all that keeps the things are frames that run no more: those of a traceback."""
-    # A module may hold them from further off than the frame.
-    found = [holder for holder, _ in _roots(things, _toward(things), nearest=False)]
+def kept_by_traceback(bunches: Sequence[Sequence[object]]) -> list[bool]:
+    """Return of each bunch of things whether all that keeps it are frames that run no more: a traceback's."""
     running: set[int] = set()
     for frame in sys._current_frames().values():  # noqa: SLF001 - the documented way
         step: types.FrameType | None = frame
         while step is not None:
             running.add(id(step))
             step = step.f_back
-    return bool(found) and all(isinstance(one, types.FrameType) and id(one) not in running for one in found)
+
+    def lasts(holder: object) -> bool:
+        return not isinstance(holder, types.FrameType) or id(holder) in running
+
+    # On until something lasting is found: a module may hold a thing from further off than the frame.
+    found = _roots(bunches, {}, enough=lasts)
+    return [bool(roots) and not any(lasts(holder) for holder, _ in roots) for roots in found]
 
 
 #: From the identity of each object on the way to it and to what it holds; the things themselves hold nothing.
 _Toward = dict[int, tuple[object, object]]
 
 
-def _toward(things: Sequence[object]) -> _Toward:
-    return {id(thing): (thing, None) for thing in things}
+def _roots(
+    bunches: Sequence[Sequence[object]], toward: _Toward, *, enough: Callable[[object], bool]
+) -> list[list[tuple[object, object]]]:
+    """Return for each bunch where ways to its things begin, each with what it holds, and fill in the ways.
 
-
-def _roots(things: Sequence[object], toward: _Toward, *, nearest: bool = True) -> list[tuple[object, object]]:
-    """Return where ways to the things begin, each with what it holds, and fill in the ways."""
-    level: list[object] = [*things, *_unseen(things, toward)]
-    found: list[tuple[object, object]] = []
+    A bunch is done with after the level in which a root is ``enough``. All go together, each with a bit of
+    its own: what takes long is to look through everything that the collector knows, once for each level.
+    """
+    bits = {id(thing): 1 << index for index, bunch in enumerate(bunches) for thing in bunch}
+    toward |= {id(thing): (thing, None) for bunch in bunches for thing in bunch}
+    level = [thing for thing, _ in toward.values()]
+    level += _unseen(toward, bits)
+    found: list[list[tuple[object, object]]] = [[] for _ in bunches]
+    going = (1 << len(bunches)) - 1
     for _ in range(_DEPTH):
         outer: list[object] = []
-        mine = {id(toward), id(level), id(outer), id(found), id(things)}
+        ours = (toward, level, outer, found, bunches, *found, *bunches, *toward.values())
+        mine = {id(ours), *map(id, ours)}
+        here = {id(thing): bits[id(thing)] & going for thing in level}
         for holder in gc.get_referrers(*level):
-            if id(holder) in toward or id(holder) in mine or _is_ours(holder):
+            if id(holder) in mine or _is_ours(holder):
                 continue
-            known = {id(other) for other in gc.get_referents(holder)}
-            held = next((thing for thing in level if id(thing) in known), None)
-            if held is None:
+            inner = [thing for thing in gc.get_referents(holder) if id(thing) in here]
+            before = bits.get(id(holder), 0)
+            new = functools.reduce(operator.or_, (here[id(thing)] for thing in inner), 0) & ~before
+            if not new:
                 continue
-            toward[id(holder)] = (holder, held)
-            if _is_root(holder):
-                found.append((holder, held))
-            else:
+            bits[id(holder)] = before | new
+            toward.setdefault(id(holder), (holder, inner[0]))
+            if not _is_root(holder):
                 outer.append(holder)
-        if not outer or (found and nearest):
+                continue
+            for roots in (roots for index, roots in enumerate(found) if new >> index & 1):
+                roots.append((holder, inner[0]))
+        for index, roots in enumerate(found):
+            if any(enough(holder) for holder, _ in roots):
+                going &= ~(1 << index)
+        level = [holder for holder in outer if bits[id(holder)] & going][:_MOST]
+        if not level:
             break
-        level = outer[:_MOST]
     return found
 
 
@@ -88,39 +109,55 @@ def _is_module(holder: object) -> bool:
     return type(holder) is dict and vars(sys.modules.get(str(holder.get("__name__")), _NOTHING)) is holder
 
 
-def _unseen(things: Iterable[object], toward: _Toward) -> list[object]:
-    """Return what the collector cannot lead back from, and fill in its way to one of ``things``.
+def _unseen(toward: _Toward, bits: dict[int, int]) -> list[object]:
+    """Return what the collector cannot lead back from, and fill in its way to one of the things and its bits.
 
     Those are the arrays that show its memory, and dictionaries and tuples that hold nothing but such arrays.
     """
-    wanted, found = {id(thing) for thing in things}, []
-    for holder in gc.get_objects():
-        for inner in gc.get_referents(holder):
-            if id(inner) in toward:
-                continue
-            if _shows(inner, wanted):
-                toward[id(inner)] = (inner, None)
-                found.append(inner)
-            elif type(inner) in {dict, tuple} and not gc.is_tracked(inner):
-                held = next((one for one in gc.get_referents(inner) if _shows(one, wanted)), None)
-                if held is not None:
-                    toward.setdefault(id(held), (held, None))
-                    toward[id(inner)] = (inner, held)
-                    found.append(inner)
+    wanted, found = set(toward), list[object]()
+
+    def add(inner: object, held: object, bit: int) -> None:
+        if id(inner) not in toward:
+            toward[id(inner)], bits[id(inner)] = (inner, held), bit
+            found.append(inner)
+
+    # Few calls for all: one for each object takes ten times as long.
+    inside = gc.get_referents(*gc.get_objects())
+    for array in _arrays(inside):
+        if bit := bits.get(_memory(array, wanted), 0):
+            add(array, None, bit)
+    plain = [one for one in inside if type(one) in {dict, tuple} and not gc.is_tracked(one)]
+    arrays = {id(array): array for array in _arrays(gc.get_referents(*plain))}
+    shown = {key: bit for key, array in arrays.items() if (bit := bits.get(_memory(array, wanted), 0))}
+    shown |= {key: bits[key] for key in wanted}
+    for box in plain if shown else ():
+        held = [one for one in gc.get_referents(box) if id(one) in shown]
+        if held:
+            toward.setdefault(id(held[0]), (held[0], None))
+            add(box, held[0], functools.reduce(operator.or_, (shown[id(one)] for one in held)))
     return found
 
 
-def _shows(thing: object, wanted: set[int]) -> bool:
-    """Return whether ``thing`` is wanted, or an array of the memory of what is wanted."""
+def _arrays(things: Iterable[object]) -> Iterator[Any]:
     numpy = sys.modules.get("numpy")
-    if id(thing) in wanted:
-        return True
-    if numpy is None or not issubclass(type(thing), numpy.ndarray):
-        return False
-    root: Any = numpy.ndarray.base.__get__(thing)
+    if numpy is not None:
+        kinds = set(_with_subclasses(numpy.ndarray))
+        yield from (thing for thing in things if type(thing) in kinds)
+
+
+def _with_subclasses(kind: type) -> Iterator[type]:
+    yield kind
+    narrower: type
+    for narrower in type.__subclasses__(kind):
+        yield from _with_subclasses(narrower)
+
+
+def _memory(array: Any, wanted: set[int]) -> int:
+    """Return the identity of that of ``wanted`` whose memory an array shows, 0 for none."""
+    root = sys.modules["numpy"].ndarray.base.__get__(array)
     while root is not None and id(root) not in wanted:
         root = root.obj if type(root) is memoryview else getattr(root, "base", None)
-    return root is not None
+    return 0 if root is None else id(root)
 
 
 def _is_ours(holder: object) -> bool:

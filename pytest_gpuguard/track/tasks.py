@@ -140,6 +140,7 @@ class TaskProbe(LookingProbe[_Task]):
         self._before: frozenset[str] = frozenset()
         self._loaded: dict[str, Owner] = {}
         self._timer = False
+        self._our_timer: set[int] = set()
         scene.makers.append(self._birth_of_caller)
 
     def begin(self) -> Callable[[], None]:
@@ -169,12 +170,18 @@ class TaskProbe(LookingProbe[_Task]):
         return undo
 
     def _watch_timer(self) -> Callable[[], None]:
-        """Know whether faulthandler's timer runs: the one native thread of the interpreter itself."""
+        """Know whether faulthandler's timer runs, and which it is where it is ours.
+
+        It is the one native thread of the interpreter itself, a new one each time that it is armed.
+        """
         start, stop = faulthandler.dump_traceback_later, faulthandler.cancel_dump_traceback_later
 
         @functools.wraps(start)
         def starting(*args: Any, **kwargs: Any) -> None:
+            ours = str(sys._getframe(1).f_globals.get("__name__")).startswith("pytest_gpuguard.")  # noqa: SLF001
+            before = set(procfs.tasks()) if ours else set()
             start(*args, **kwargs)
+            self._our_timer = set(procfs.tasks()) - before if ours else set()
             self._timer = True
 
         @functools.wraps(stop)
@@ -234,7 +241,7 @@ class TaskProbe(LookingProbe[_Task]):
         self._listed = set(procfs.tasks())
         for tid in self._listed:
             raw = self._running.get(tid)
-            if tid in python or (raw is not None and raw.birth is None):
+            if tid in python or tid in self._our_timer or (raw is not None and raw.birth is None):
                 continue
             known = self._details.get(tid)
             if known is None and raw is None and self._coming:

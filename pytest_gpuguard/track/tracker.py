@@ -153,13 +153,17 @@ class Tracker:
         self._excuses.begin(failed=not verified)
         before = {id(suspect.birth): suspect.cpu_seconds() for suspect in first}
         limit = stretched(self._settle_for)
-        left, waited = settle(lambda: list(self._suspects(moved)), limit, patient=_patient)
+        excuses = self._excuses
+        excuses.sift(first)
+        left, waited = settle(lambda: excuses.others(self._suspects(moved)), limit, patient=_patient)
         if not left and waited > limit * _LATE:
             self._note_late(first, waited)
+        # What held it at first may be gone, all but the traceback.
+        left = excuses.sift(left)
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
         for suspect, leak in zip(left, leaks, strict=True):
             leak["subject"] |= _burnt(suspect, before.get(id(suspect.birth)), waited)
-        if self._excuses.pending:
+        if excuses.pending:
             # Looked at again when the traceback is gone: nothing will have moved.
             self._forced = True
         self._left = list(zip(left, leaks, strict=True))
@@ -225,7 +229,7 @@ class Tracker:
                 if probe.known(suspect):
                     self.known[suspect.kind] += 1
                     suspect.birth.reported = True
-                elif not self._excuses.excuses(suspect):
+                else:
                     yield suspect
 
     def _record(self, suspect: Suspect, waited: float, *, verified: bool) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from xml.etree import ElementTree as ET
 
 SUITE = """
     import asyncio, threading, time
@@ -269,9 +270,14 @@ def test_error_adds_the_leak_and_keeps_what_the_test_said(run):
     assert ", 3 times " in inner.text("test_rerun_in_vain")
     assert "own error" in inner.text("test_teardown_fails_by_itself")
     assert "fixture `broken`" in inner.text("test_teardown_fails_by_itself")
-    junit = (inner.folder / "junit.xml").read_text()
-    blamed = re.findall(r'<testcase [^>]*name="(\w+)"[^>]*><error [^>]*left behind: thread ', junit)
-    assert set(blamed) >= {"test_leaks", "test_rerun_once"}
+    cases = ET.parse(inner.folder / "junit.xml").iter("testcase")
+    blamed = {
+        case.get("name")
+        for case in cases
+        for error in case.iter("error")
+        if "left behind: thread " in error.get("message", "")
+    }
+    assert blamed >= {"test_leaks", "test_rerun_once"}
     again = run.watched("--lf", "--collect-only", "-q")
     selected = {line.partition("::")[2] for line in again.out.splitlines() if "::" in line}
     assert selected == leaking | {"test_fails_and_is_clean"}
