@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.budget.wording import amount_text
@@ -82,7 +83,10 @@ def _process_lines(state: dict[str, Any]) -> list[str]:
         lines.append(
             f"      left behind by earlier tests, still alive and holding what they hold: {len(left)}"
         )
-        lines += [f"        {entry}" for entry in left[:_MOST_SHOWN]]
-        if len(left) > _MOST_SHOWN:
-            lines.append(f"        and {len(left) - _MOST_SHOWN} more")
+        alike = Counter(left)
+        shown = dict(list(alike.items())[:_MOST_SHOWN])
+        for entry, number in shown.items():
+            lines.append(f"        {entry}" + (f", {number} times" if number > 1 else ""))
+        if len(alike) > len(shown):
+            lines.append(f"        and {len(left) - sum(shown.values())} more")
     return lines

@@ -63,15 +63,19 @@ def _owner(leak: Leak) -> str:
 
 def _left_by(leaks: Sequence[Leak], everything: bool) -> Iterator[Line]:
     first = leaks[0]
+    # One test may leave many of a kind.
+    places = list(
+        dict.fromkeys(f"{short(leak.origin.nodeid or leak.judged_node)}  {leak.worker}" for leak in leaks)
+    )
     if first.judged_at != "function":
         node = first.judged_node or "the session"
         yield from field("left by", f"{node}  {first.worker}, judged at the end of the {first.judged_at}")
     else:
-        yield from field("left by", f"{short(first.origin.nodeid)}  {first.worker}")
-    others = leaks[_MOST_TESTS:]
+        yield from field("left by", places[0])
+    others = places[_MOST_TESTS:]
     if everything:
-        for leak in others:
-            yield from field("", f"{short(leak.origin.nodeid or leak.judged_node)}  {leak.worker}")
+        for place in others:
+            yield from field("", place)
     elif others:
         yield from field("", f"and {len(others)} more, see the report")
 
