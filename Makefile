@@ -4,13 +4,30 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-gpu soak check conformance screenshots wheel clean
+# Minor versions of pytest that are supported: the newest and the two before.
+PYTESTS := 9.0 9.1 9.2
+# What depends on pytest and xdist most.
+CLOSEST := $(addprefix tests/plugin/test_,leaks.py budget.py sched_groups.py sched_crashes.py)
+
+.PHONY: demo test test-pytests test-gpu soak check conformance screenshots wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -m "not soak" tests
+
+# The tests closest to pytest with every minor version that is supported; `make test-pytest-9.1` takes one.
+test-pytests: $(PYTESTS:%=test-pytest-%)
+
+test-pytest-%: .venvs/pytest-%/.ready
+	.venvs/pytest-$*/bin/python -m pytest -n 2 -m "not soak" $(CLOSEST)
+
+.PRECIOUS: .venvs/pytest-%/.ready
+.venvs/pytest-%/.ready: pyproject.toml
+	$(PYTHON) -m venv .venvs/pytest-$*
+	.venvs/pytest-$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'pytest==$*.*'
+	@touch $@
 
 # The contract of fixtures, solver and detectors on a real device; `make test` runs the same tests in the lanes without.
 test-gpu: $(READY)
@@ -49,4 +66,4 @@ $(READY): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .gpuguard
+	rm -rf $(VENV) .venvs dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .gpuguard
