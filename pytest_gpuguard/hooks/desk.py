@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import ChainMap, Counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.budget import Budget, BudgetDeadlock, BudgetTimeout, BudgetTooLarge
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.budget import Lease, Snapshot
     from pytest_gpuguard.hooks.settings import Settings
-    from pytest_gpuguard.plan.demand import Demand
+    from pytest_gpuguard.plan.declared import Asked
     from pytest_gpuguard.track.scope import Scene
 
 __all__ = ["Desk"]
@@ -112,11 +112,15 @@ class Desk:
         self._wait_until_free(wants)
         return lease
 
-    def forecast(self, demand: Demand) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
-        """Return what a demand will claim here, and by name what is then kept to the end of this process."""
-        amounts = self.host.amounts(demand)
-        contexts = self._contexts_for(amounts)
-        return amounts, {f"context on {device}": {device: size} for device, size in contexts.items()}
+    def forecast(self, asked: Asked) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+        """Return what a test will claim here, and by name what is then kept to the end of this process."""
+        amounts = self.host.amounts(asked.own) if asked.own is not None else {}
+        kept = {
+            f"fixture {declared.name} at {declared.file}:{declared.line}": self.host.amounts(declared.demand)
+            for declared in asked.kept
+        }
+        contexts = self._contexts_for(dict(ChainMap(amounts, *kept.values())))
+        return amounts, kept | {f"context on {device}": {device: size} for device, size in contexts.items()}
 
     def beyond(self, wants: Mapping[str, int]) -> set[str]:
         """Return the resources of which ``wants`` are more than this host has in all."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.budget.account import Account
     from pytest_gpuguard.hooks.desk import Desk
     from pytest_gpuguard.hooks.settings import Settings
-    from pytest_gpuguard.plan.declared import Declared
+    from pytest_gpuguard.plan.declared import Asked, Declared
     from pytest_gpuguard.plan.demand import Demand
 
 __all__ = ["LEASING", "Leasing"]
@@ -107,10 +107,10 @@ class Leasing:
             return
         self._claim(item, parts)
 
-    def foresee(self, item: pytest.Item) -> Demand | None:
+    def foresee(self, item: pytest.Item) -> Asked | None:
         """Return all that ``item`` is known to need, also by its fixtures; None where that is nothing."""
-        whole = asked_by(item, item.stash.get(_DEMAND, None), self._modules)
-        return None if whole is None or lacking(whole) else whole
+        asked = asked_by(item, item.stash.get(_DEMAND, None), self._modules)
+        return None if asked is None or lacking(asked.whole) else asked
 
     def _foresee(self, item: pytest.Item) -> list[Declared]:
         standing = [declared for declared, _ in self._wide.values()]

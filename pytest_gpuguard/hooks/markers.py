@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_gpuguard.plan.declared import Site
+    from pytest_gpuguard.plan.declared import Asked, Site
     from pytest_gpuguard.plan.demand import Demand
 
 __all__ = ["asked_by", "demand_of", "is_skipped", "marked_at", "names_in_force", "register", "site_of"]
@@ -100,7 +100,7 @@ def is_skipped(item: pytest.Item) -> bool:
     return any(condition is True for condition in conditions)
 
 
-def asked_by(item: pytest.Item, own: Demand | None, modules: frozenset[str]) -> Demand | None:
+def asked_by(item: pytest.Item, own: Demand | None, modules: frozenset[str]) -> Asked | None:
     """Return all that a test asks for, itself and by its fixtures; None for nothing, or where it is skipped.
 
     Parameters
@@ -110,12 +110,16 @@ def asked_by(item: pytest.Item, own: Demand | None, modules: frozenset[str]) -> 
     modules
         The modules of all tests.
     """
-    from pytest_gpuguard.plan.declared import foresee
+    from pytest_gpuguard.plan.declared import Asked, foresee, is_session_wide
     from pytest_gpuguard.plan.demand import merge
 
     fixtures = foresee(getattr(item, "fixturenames", ()), site_of(item, modules))
-    parts = [*filter(None, [own]), *(declared.demand for declared in fixtures)]
-    return merge(parts) if parts and not is_skipped(item) else None
+    kept = tuple(declared for declared in fixtures if is_session_wide(declared))
+    passing = (declared.demand for declared in fixtures if declared not in kept)
+    parts = [*filter(None, [own]), *passing]
+    if not (parts or kept) or is_skipped(item):
+        return None
+    return Asked(merge(parts) if parts else None, kept)
 
 
 def marked_at(item: pytest.Item, names: tuple[str, ...]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.hooks.affinity import SessionParams
     from pytest_gpuguard.hooks.leasing import Leasing
+    from pytest_gpuguard.plan.declared import Asked
     from pytest_gpuguard.plan.demand import Demand
 
 __all__ = ["offer_of", "suite_of"]
@@ -24,25 +25,25 @@ _ENDS = ({"cuda", "close"}, {"cuda", "reset"}, {"cudaDeviceReset"}, {"cuDevicePr
 
 
 def suite_of(
-    items: Sequence[pytest.Item], demands: Mapping[int, Demand], affinity: dict[str, list[int]]
-) -> tuple[Suite, list[Demand]]:
-    """Return the suite, and the demand of each number of its needs.
+    items: Sequence[pytest.Item], asked: Mapping[int, Asked], affinity: dict[str, list[int]]
+) -> tuple[Suite, list[Asked]]:
+    """Return the suite, and what is asked for by each number of its needs.
 
     Parameters
     ----------
-    demands
-        What tests need, by index.
+    asked
+        What tests ask for, by index.
     affinity
         Tests that share something.
     """
     numbers: dict[tuple[object, ...], int] = {}
-    kinds: list[Demand] = []
+    kinds: list[Asked] = []
     needs: dict[int, int] = {}
-    for test, demand in demands.items():
-        signature = _signature(demand)
+    for test, wanted in asked.items():
+        signature = (_signature(wanted.own) if wanted.own is not None else None, wanted.kept)
         if signature not in numbers:
             numbers[signature] = len(kinds)
-            kinds.append(demand)
+            kinds.append(wanted)
         needs[test] = numbers[signature]
     last = _last(items) if needs else []
     return Suite(len(items), _groups(items), affinity, needs, last), kinds
@@ -51,17 +52,17 @@ def suite_of(
 def offer_of(items: Sequence[pytest.Item], leasing: Leasing, params: SessionParams | None) -> Offer:
     """Return what the scheduler has to know of ``items``, and of what they need in this process."""
     affinity = params.shared(items) if params is not None else {}
-    suite, kinds = suite_of(items, _demands(items, leasing), affinity)
+    suite, kinds = suite_of(items, _asked(items, leasing), affinity)
     if not kinds:
         return Offer(suite)
-    forecasts = [leasing.desk.forecast(demand) for demand in kinds]
+    forecasts = [leasing.desk.forecast(asked) for asked in kinds]
     host = leasing.desk.host
     return Offer(suite, [Need(*forecast) for forecast in forecasts], host.limits, list(host.devices))
 
 
-def _demands(items: Sequence[pytest.Item], leasing: Leasing) -> dict[int, Demand]:
+def _asked(items: Sequence[pytest.Item], leasing: Leasing) -> dict[int, Asked]:
     found = ((test, leasing.foresee(item)) for test, item in enumerate(items))
-    return {test: demand for test, demand in found if demand is not None}
+    return {test: asked for test, asked in found if asked is not None}
 
 
 def _signature(demand: Demand) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from pytest_gpuguard.hooks.offers import suite_of
 
 if TYPE_CHECKING:
     from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.plan.declared import Asked
     from pytest_gpuguard.plan.demand import Demand
     from pytest_gpuguard.plan.suite import Need
 
@@ -51,14 +52,14 @@ class Preview:
 
         items, names = session.items, names_in_force(session.config)
         modules = frozenset(str(item.path) for item in items)
-        asked = {test: asked_by(item, demand_of(item, names), modules) for test, item in enumerate(items)}
-        demands = {test: demand for test, demand in asked.items() if demand is not None}
+        found = ((test, asked_by(item, demand_of(item, names), modules)) for test, item in enumerate(items))
+        asked = {test: wanted for test, wanted in found if wanted is not None}
         affinity = self._params.shared(items) if self._params is not None else {}
-        suite, kinds = suite_of(items, demands, affinity)
+        suite, kinds = suite_of(items, asked, affinity)
         limits = self._limits()
         ids = [item.nodeid for item in items]
         history = remembered(session.config)
-        suite, needs = with_peaks(suite, [_need(demand) for demand in kinds], ids, history.peaks, limits)
+        suite, needs = with_peaks(suite, [_need(asked) for asked in kinds], ids, history.peaks, limits)
         self._lines = plan_lines(suite, needs, limits, ids, history.known(ids))
 
     def _limits(self) -> dict[str, int]:
@@ -73,10 +74,17 @@ class Preview:
                 terminalreporter.write_line(line)
 
 
-def _need(demand: Demand) -> Need:
-    """Return what a demand takes, as if all devices were one: which there are is not asked here."""
+def _need(asked: Asked) -> Need:
+    """Return what a test takes, as if all devices were one: which there are is not asked here."""
     from pytest_gpuguard.plan.suite import Need
 
+    kept = {
+        f"fixture {entry.name} at {entry.file}:{entry.line}": _amounts(entry.demand) for entry in asked.kept
+    }
+    return Need(_amounts(asked.own) if asked.own is not None else {}, kept)
+
+
+def _amounts(demand: Demand) -> dict[str, int]:
     amounts = Counter({"pinned": demand.pinned, "pinned.regions": demand.regions, "gpu": demand.memory})
     amounts.update({name: amount for name, amount in demand.resources.items() if name != "pinned.regions"})
-    return Need({name: amount for name, amount in amounts.items() if amount})
+    return {name: amount for name, amount in amounts.items() if amount}

@@ -7,17 +7,31 @@ it. Whoever uses it must check again when the fixture is really set up.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import linecache
+import textwrap
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pytest_gpuguard.plan.demand import Demand, closest, read
+from pytest_gpuguard.plan.demand import Demand, closest, merge, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-__all__ = ["Declared", "Site", "anything_declared", "declared_by", "foresee", "gpu_demand"]
+__all__ = [
+    "Asked",
+    "Declared",
+    "Site",
+    "anything_declared",
+    "declared_by",
+    "foresee",
+    "gpu_demand",
+    "is_session_wide",
+]
 
 _ATTRIBUTE = "__gpuguard_demand__"
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
@@ -54,6 +68,26 @@ class Site:
     classes: Collection[str] = ()
     names: Collection[str] = ()
     modules: Collection[str] = ()
+
+
+class Asked(NamedTuple):
+    """What a test asks for.
+
+    Attributes
+    ----------
+    own
+        Claimed while it runs, as its marks and its fixtures say.
+    kept
+        The session fixtures that it uses: their parts are kept until the process ends.
+    """
+
+    own: Demand | None
+    kept: tuple[Declared, ...] = ()
+
+    @property
+    def whole(self) -> Demand:
+        """All of it."""
+        return merge([*filter(None, [self.own]), *(declared.demand for declared in self.kept)])
 
 
 _by_name: dict[str, list[Declared]] = {}
@@ -126,3 +160,24 @@ def _governing(candidates: Iterable[Declared], name: str, site: Site) -> Declare
     # What the module defines without a demand governs all the same.
     outside = [] if name in site.names else [*filter(None, [nearest]), *reversed(of_plugin)]
     return next(iter([*reversed(of_class), *reversed(of_module), *outside]), None)
+
+
+@cache
+def is_session_wide(declared: Declared) -> bool:
+    """Return whether a fixture says in its decorator that its scope is the session.
+
+    Its scope is known to pytest alone until it is set up. A scope that is computed is not seen.
+    """
+    lines = linecache.getlines(declared.file)[declared.line - 1 :]
+    try:
+        (function,) = ast.parse(textwrap.dedent("".join(inspect.getblock(lines)))).body
+    except (SyntaxError, ValueError):
+        return False
+    return any(
+        keyword.arg == "scope"
+        and isinstance(keyword.value, ast.Constant)
+        and keyword.value.value == "session"
+        for decorator in getattr(function, "decorator_list", ())
+        if isinstance(decorator, ast.Call)
+        for keyword in decorator.keywords
+    )

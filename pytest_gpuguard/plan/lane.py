@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from pytest_gpuguard.plan.suite import together
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -73,7 +75,7 @@ class Lane(Generic[Worker]):
         self.known, self.unknown, self.since = 0.0, 0, 0.0
         self.key: str | None = None
         self.loose: int | None = None
-        self.kept: dict[str, Mapping[str, int]] = {}
+        self.kept: dict[str, dict[str, int]] = {}
         self.commitment: Counter[str] = Counter()
         self.ready = self.ending = False
         self.asked: frozenset[int] = frozenset()
@@ -138,6 +140,14 @@ class Shares:
                 return False
         return True
 
+    def barred(self, lane: Lane[Worker], test: int, others: Iterable[Lane[Worker]]) -> bool:
+        """Return whether ``test`` cannot run on ``lane`` as long as the others keep what they keep."""
+        kept = Counter[str]()
+        for other in others:
+            kept.update(together(other.kept.values()))
+        wanted = self._together(lane, [test])
+        return any(kept[name] + amount > self._limits[name] for name, amount in wanted.items())
+
     def _together(self, lane: Lane[Worker], tests: Iterable[int]) -> Counter[str]:
         most: Counter[str] = Counter()
         kept = dict(lane.kept)
@@ -147,7 +157,6 @@ class Shares:
                 need = lane.needs[kind]
                 most |= Counter(need.amounts)
                 kept.update(need.kept)
-        for amounts in kept.values():
-            most.update(amounts)
+        most = together([most, *kept.values()])
         # What the limits do not name is not shared out.
         return Counter({name: amount for name, amount in most.items() if name in self._limits})

@@ -57,7 +57,9 @@ def _needs(suite: Suite, needs: Sequence[Need], ids: Sequence[str]) -> list[str]
     lines = []
     for number in sorted(tests, key=lambda number: -max(needs[number].amounts.values(), default=0)):
         more = f" and {tests[number] - 1} more" if tests[number] > 1 else ""
-        lines.append(f"need {_text(needs[number].amounts)}: {ids[first[number]]}{more}")
+        kept = sum(map(Counter, needs[number].kept.values()), Counter[str]())
+        stays = f", and {_text(kept)} from then on" if kept else ""
+        lines.append(f"need {_text(needs[number].amounts)}{stays}: {ids[first[number]]}{more}")
     rest = f"needs of {len(lines) - _LARGEST} more kinds"
     return lines if len(lines) <= _LARGEST + 1 else [*lines[:_LARGEST], rest]
 

@@ -10,6 +10,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.plan.scheduler import Scheduler
+from pytest_gpuguard.plan.suite import together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,8 @@ class _Pretender:
         self.queue: deque[int] = deque()
         self.current: int | None = None
         self.ending = False
-        self.kept: dict[str, Mapping[str, int]] = {}
+        self.kept: dict[str, dict[str, int]] = {}
+        self.held = Counter[str]()
 
 
 class Rehearsal:
@@ -148,21 +150,19 @@ class Rehearsal:
         if number is None:
             return
         need, person = self._needs[number], self._people[worker]
-        self._held.update(need.amounts)
-        for name, amounts in need.kept.items():
-            if name not in person.kept:
-                person.kept[name] = amounts
-                self._held.update(amounts)
+        person.kept |= need.kept
+        self._change(person, together([need.amounts, *person.kept.values()]))
         self.peak |= self._held
 
-    def _free(self, worker: int, test: int) -> None:
-        number = self._suite.needs.get(test)
-        if number is not None:
-            self._held.subtract(self._needs[number].amounts)
+    def _change(self, person: _Pretender, held: Counter[str]) -> None:
+        """Note what a worker holds from now on."""
+        self._held.subtract(person.held)
+        person.held = held
+        self._held.update(held)
 
     def _over(self, worker: int, test: int) -> None:
         person = self._people[worker]
-        self._free(worker, test)
+        self._change(person, together(person.kept.values()))
         self.span = self._now
         if self._dies(test):
             self._later(self._delay, lambda: self._leave(worker))
@@ -175,8 +175,7 @@ class Rehearsal:
         person = self._people.pop(worker, None)
         if person is None:
             return
-        for amounts in person.kept.values():
-            self._held.subtract(amounts)
+        self._change(person, Counter())
         crashed = self._scheduler.remove(worker, lambda test: test == person.current)
         if crashed is not None:
             self.crashed.append(crashed)

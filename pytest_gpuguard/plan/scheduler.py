@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.plan.suite import Amounts, Need, Suite
+    from pytest_gpuguard.plan.waiting import Bucket
 
 __all__ = ["Door", "Scheduler"]
 
@@ -295,7 +296,7 @@ class Scheduler(Generic[Worker]):
         assert self._waiting is not None
         if not self._waiting.heavy:
             return False
-        return any(self._fits(lane, bucket.tests[0]) for bucket in self._waiting.heavy)
+        return any(self._fits(lane, bucket.tests[0]) for bucket in self._heavies(lane))
 
     def _keys(self) -> set[str | None]:
         return {lane.key for lane in self._lanes.values()} if self._suite.affinity else set()
@@ -326,9 +327,9 @@ class Scheduler(Generic[Worker]):
                 test = waiting.take_long()
             elif waiting.only_last and waiting.last and self._fits(lane, waiting.last[0]):
                 test = waiting.take_last()
-            elif lane.pending and waiting.heavy:
+            elif lane.pending and (spare := self._spare(lane)) is not None:
                 # It does not fit beside what the others hold, but it need not begin before it does.
-                test = lane.loose = waiting.take_heavy(waiting.heavy[-1])
+                test = lane.loose = waiting.take_heavy(spare)
         return test
 
     def _from_group(self, lane: Lane[Worker]) -> int | None:
@@ -369,29 +370,45 @@ class Scheduler(Generic[Worker]):
                 return lane.own.popleft()
         return None
 
+    def _heavies(self, lane: Lane[Worker]) -> list[Bucket]:
+        assert self._waiting is not None
+        others = (other.heavy for other in self._lanes.values() if other is not lane)
+        sent = {self._suite.needs[test] for heavy in others for test in heavy} if self._waiting.late else ()
+        return self._waiting.heavies(lane.key, sent)
+
     def _heaviest(self, lane: Lane[Worker]) -> int | None:
         assert self._waiting is not None
-        for bucket in self._waiting.heavies(lane.key):
+        for bucket in self._heavies(lane):
             if self._fits(lane, bucket.tests[0]):
                 lane.key = bucket.key or lane.key
                 return self._waiting.take_heavy(bucket)
         return None
 
+    def _spare(self, lane: Lane[Worker]) -> Bucket | None:
+        """Return the smallest tests that keep nothing which this worker does not keep already."""
+        kinds = ((bucket, lane.needs[bucket.kind or 0]) for bucket in reversed(self._heavies(lane)))
+        return next((bucket for bucket, need in kinds if need.kept.keys() <= lane.kept.keys()), None)
+
     def _no_help(self, lane: Lane[Worker]) -> bool:
         """Return whether the others get through all that is left before this worker could help."""
         waiting = self._waiting
         assert waiting is not None
-        if not lane.pending or lane.own or waiting.groups or waiting.heavy or waiting.last or waiting.shared:
+        if not lane.pending or lane.own:
+            return False
+        if waiting.heavy and waiting.only_heavy:
+            others = [other for other in self._lanes.values() if other is not lane]
+            return all(self._shares.barred(lane, bucket.tests[0], others) for bucket in waiting.heavy)
+        if waiting.groups or waiting.heavy or waiting.last or waiting.shared:
             return False
         rest = (*waiting.long, *waiting.free)
         if len(rest) > 2 * len(self._lanes):
             return False
-        others = [
+        busy = [
             self._seconds(other) + self._length(other.own) - (self._clock() - other.since) * other.running
             for other in self._lanes.values()
             if other is not lane and not other.ending
         ]
-        return no_help(self._seconds(lane), [self._estimate(test) for test in rest], others)
+        return no_help(self._seconds(lane), [self._estimate(test) for test in rest], busy)
 
     # The end of a worker.
 
@@ -446,12 +463,22 @@ class Scheduler(Generic[Worker]):
 
     def _unblock(self) -> None:
         """Go on although nothing fits: nobody runs, and only what workers keep to their end is in the way."""
-        while self.left and self._blocked and not any(lane.running for lane in self._lanes.values()):
+        while self.left and self._blocked and not any(map(self._soon_gives_back, self._lanes.values())):
             keepers = [lane for lane in self._blocked if lane.kept and not lane.own]
             if len(self._blocked) > 1 and keepers:
                 self._end(max(keepers, key=lambda lane: lane.commitment.total()))
                 return
-            self._force(min(self._blocked, key=lambda lane: -len(lane.pending)))
+            self._force(max(self._blocked, key=self._in_hand))
+
+    def _in_hand(self, lane: Lane[Worker]) -> tuple[int, float]:
+        # The largest first: after what is sent behind another's it might have no room.
+        assert self._waiting is not None
+        return len(lane.pending), max(map(self._waiting.share, lane.heavy), default=0.0)
+
+    @staticmethod
+    def _soon_gives_back(lane: Lane[Worker]) -> bool:
+        # What one that was ended keeps is free when it is gone, which is heard of.
+        return lane.running or (lane.ending and lane.commitment.total() > 0)
 
     def _force(self, lane: Lane[Worker]) -> None:
         """Send whatever is next; the lease decides then."""
@@ -462,7 +489,7 @@ class Scheduler(Generic[Worker]):
             lane.own = self._waiting.take_group(self._waiting.groups[0])
             test = lane.own.popleft()
         elif self._waiting.heavy:
-            test = self._waiting.take_heavy(self._waiting.heavy[0])
+            test = self._waiting.take_heavy(self._waiting.heavies()[0])
         elif self._waiting.last:
             test = self._waiting.take_last()
         else:

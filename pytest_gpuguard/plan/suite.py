@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-__all__ = ["Amounts", "Need", "Offer", "Suite", "over_limits", "unserved"]
+__all__ = ["Amounts", "Need", "Offer", "Suite", "over_limits", "together", "unserved"]
 
 Amounts = Mapping[str, int]
 
@@ -25,6 +26,20 @@ class Need(msgspec.Struct, frozen=True):
 
     amounts: dict[str, int]
     kept: dict[str, dict[str, int]] = {}
+
+    @property
+    def whole(self) -> Counter[str]:
+        """All that is held while its first test runs."""
+        return together([self.amounts, *self.kept.values()])
+
+
+def together(parts: Iterable[Amounts]) -> Counter[str]:
+    """Return what one process holds that holds all ``parts``; its places on a device are shared by them."""
+    whole = Counter[str]()
+    for amounts in parts:
+        for name, amount in amounts.items():
+            whole[name] = max(whole[name], amount) if name.endswith(".slots") else whole[name] + amount
+    return whole
 
 
 class Suite(msgspec.Struct, frozen=True):
@@ -82,7 +97,7 @@ def unserved(needs: Sequence[Need], limits: Amounts) -> list[Need]:
     """Return ``needs`` with nothing in place of those that are refused at once, hence never wait."""
     return [
         Need({})
-        if over_limits(need.amounts, limits)
+        if over_limits(need.whole, limits)
         else Need({name: amount for name, amount in need.amounts.items() if name in limits}, need.kept)
         for need in needs
     ]

@@ -6,6 +6,8 @@ from bisect import insort
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.plan.suite import over_limits, together
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -19,9 +21,22 @@ _LONG = 0.1
 
 def share_of(need: Need, limits: Amounts) -> float:
     """Return the largest part of a limit that a need takes."""
-    return max(
-        (amount / limits[name] for name, amount in need.amounts.items() if limits.get(name)), default=0
-    )
+    return max((amount / limits[name] for name, amount in need.whole.items() if limits.get(name)), default=0)
+
+
+def late(needs: Sequence[Need], limits: Amounts) -> dict[int, set[int]]:
+    """Return the kinds that leave no room for others once their process keeps something: by number, which."""
+    found: dict[int, set[int]] = {}
+    for number, need in enumerate(needs):
+        beside = {
+            other
+            for other, wanted in enumerate(needs)
+            if not need.kept.keys() <= wanted.kept.keys()
+            and over_limits(together([wanted.amounts, *(wanted.kept | need.kept).values()]), limits)
+        }
+        if beside:
+            found[number] = beside
+    return found
 
 
 class Bucket:
@@ -60,6 +75,8 @@ class Waiting:
         self._key = {test: key for key, members in suite.affinity.items() for test in members}
         self._last = frozenset(suite.last)
         self._shares = [share_of(need, limits) for need in needs]
+        #: Kinds that are begun after others, by number: after which.
+        self.late = late(needs, limits)
         self._least = _LONG * sum(seconds) / workers if len(set(seconds)) > 1 else float("inf")
         self.count = 0
         #: Groups that nobody has begun, the longest first.
@@ -79,6 +96,11 @@ class Waiting:
     def group_of(self, test: int) -> str | None:
         """Return the name of the group that ``test`` belongs to."""
         return self._group.get(test)
+
+    def share(self, test: int) -> float:
+        """Return the largest part of a limit that ``test`` takes."""
+        kind = self._kinds.get(test)
+        return 0.0 if kind is None else self._shares[kind]
 
     def length(self, tests: Iterable[int]) -> float:
         """Return what ``tests`` will take, one after the other."""
@@ -212,6 +234,11 @@ class Waiting:
         """Whether all others are over, or sent."""
         return self.count == len(self.last)
 
+    @property
+    def only_heavy(self) -> bool:
+        """Whether all that are left have a need."""
+        return self.count == sum(len(bucket.tests) for bucket in self.heavy)
+
     def _shared_for(self, key: str | None, taken: Collection[str | None]) -> Bucket | None:
         if key in self.shared:
             return self.shared[key]
@@ -220,11 +247,29 @@ class Waiting:
             return untouched
         return max(self.shared.values(), key=lambda bucket: bucket.seconds, default=None)
 
-    def heavies(self, key: str | None) -> list[Bucket]:
-        """Return the kinds of tests that are left, the largest first, of equals those that share ``key``."""
+    def heavies(self, key: str | None = None, sent: Collection[int] = ()) -> list[Bucket]:
+        """Return the kinds of tests that are left, the largest first.
+
+        But for those after which a worker keeps so much that others, which do not, would have no room.
+
+        Parameters
+        ----------
+        key
+            Of equals those that share it come first.
+        sent
+            Kinds of tests that other workers have in their hands.
+        """
+        kinds = (
+            [bucket for bucket in self.heavy if not self._later(bucket, sent)] if self.late else self.heavy
+        )
         if key is None:
-            return list(self.heavy)
-        return sorted(self.heavy, key=lambda bucket: (-bucket.share, bucket.key != key))
+            return kinds
+        return sorted(kinds, key=lambda bucket: (-bucket.share, bucket.key != key))
+
+    def _later(self, bucket: Bucket, sent: Collection[int]) -> bool:
+        beside = self.late.get(-1 if bucket.kind is None else bucket.kind, ())
+        left = (*sent, *(other.kind for other in self.heavy))
+        return any(kind in beside and kind not in self.late for kind in left)
 
     def clear(self) -> None:
         """Forget everything: the run is to stop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_gpuguard import gpu_demand
-from pytest_gpuguard.plan.declared import Site, declared_by, foresee
+from pytest_gpuguard.plan.declared import Site, declared_by, foresee, is_session_wide
 
 _COUNT = iter(range(1000))
 
@@ -72,3 +72,38 @@ def test_above_the_fixture_it_is_refused():
 def test_wrong_keywords_are_refused_where_they_stand():
     with pytest.raises(ValueError, match="unknown keyword 'pined'; known are"):
         gpu_demand(pined=1)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "wide"),
+    [
+        ('@pytest.fixture(scope="session")', True),
+        ("@pytest.fixture(autouse=True, scope='session')", True),
+        ('@pytest.fixture(\n    scope="session",\n    params=[1, 2],\n)', True),
+        ('@pytest.fixture(scope="module")', False),
+        ("@pytest.fixture", False),
+        ("@pytest.fixture(scope=computed)", False),
+    ],
+)
+@pytest.mark.parametrize("indent", ["", "    "])
+def test_the_scope_is_read_in_the_decorator(name, tmp_path, decorator, wide, indent):
+    lines = [
+        *decorator.split("\n"),
+        "@gpu_demand(pinned=1)",
+        f"def {name}(self=None):",
+        "    yield 'scope=session'",
+    ]
+    source = "\n".join((["class It:"] if indent else []) + [indent + line for line in lines]) + "\n"
+    path = tmp_path / "suite.py"
+    path.write_text(source)
+    space = {"pytest": pytest, "gpu_demand": gpu_demand, "computed": lambda fixture_name, config: "session"}
+    exec(compile(source, str(path), "exec"), space)
+    owners = {"It"} if indent else set()
+    (declared,) = foresee([name], Site(str(path), owners))
+    assert is_session_wide(declared) is wide
+
+
+def test_a_source_that_is_not_there_is_of_no_session(name):
+    declare(name, "/nowhere/conftest.py", 1)
+    (declared,) = foresee([name], Site("/nowhere/test_it.py"))
+    assert is_session_wide(declared) is False

@@ -15,12 +15,18 @@ from pytest_gpuguard.plan.suite import Need, Suite
 LIMITS = {"pinned": 100, "gpu.0": 10}
 
 
+NOTHING = st.just({})
+KEPT = NOTHING | st.sampled_from(
+    [{"context": {"gpu.0": 1}}, {"pool": {"pinned": 30}}, {"large": {"pinned": 80}}]
+)
+
+
 @st.composite
-def suites(draw):
+def suites(draw, kept=NOTHING):
     """A suite with its needs; every second test or so has one, some are in groups, some share things."""
     size = draw(st.integers(1, 40))
     amounts = st.fixed_dictionaries({}, optional={"pinned": st.integers(1, 120), "gpu.0": st.integers(1, 10)})
-    needs = [Need(amounts) for amounts in draw(st.lists(amounts, min_size=1, max_size=4))]
+    needs = [Need(*parts) for parts in draw(st.lists(st.tuples(amounts, kept), min_size=1, max_size=4))]
     tests = range(size)
     kinds = draw(st.dictionaries(st.sampled_from(tests), st.integers(0, len(needs) - 1)))
     names = draw(st.lists(st.sampled_from(["", "", "", "a", "b", "c"]), min_size=size, max_size=size))
@@ -36,7 +42,7 @@ def suites(draw):
     return suite, needs, seconds
 
 
-@given(suites(), st.integers(1, 6), st.booleans(), st.data())
+@given(suites(KEPT), st.integers(1, 6), st.booleans(), st.data())
 @settings(max_examples=400, deadline=None)
 def test_every_test_runs_once_and_groups_stay_together(given_suite, workers, known, data):
     suite, needs, seconds = given_suite
@@ -88,6 +94,93 @@ def test_a_run_ends_although_what_is_kept_leaves_no_room():
     run = Rehearsal(suite, needs, {"pinned": 100}, [0.1] * 8, 2).run()
     assert run.left == 0
     assert run.ran.total() == 8
+
+
+def order_of(suite, needs, limits, workers, seconds=0.1):
+    """Run a suite, of which no test may be held up; return its tests in the order in which they began."""
+    order = []
+
+    class Ordered(Rehearsal):
+        def _hold(self, worker, test):
+            order.append(test)
+            super()._hold(worker, test)
+            assert all(self._held[name] <= limit for name, limit in limits.items())
+
+    assert Ordered(suite, needs, limits, [seconds] * suite.size, workers).run().left == 0
+    return order
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_what_leaves_no_room_for_others_once_it_is_set_up_comes_after_them(workers):
+    # Beside the session fixture there is never room for the large ones.
+    fixture = {"fixture pool": {"pinned": 40}}
+    needs = [Need({}, fixture), Need({"pinned": 70}), Need({"pinned": 20}), Need({"pinned": 10}, fixture)]
+    suite = Suite(24, needs={test: test % 4 for test in range(24)})
+    order = order_of(suite, needs, {"pinned": 100}, workers)
+    large = [order.index(test) for test in range(24) if test % 4 == 1]
+    first = min(order.index(test) for test in range(24) if test % 4 in {0, 3})
+    assert max(large) < first
+
+
+def test_users_of_one_session_fixture_line_up_where_there_is_room_for_one_alone():
+    needs = [Need({"pinned": 10}, {"fixture pool": {"pinned": 60}})]
+    suite = Suite(24, needs=dict.fromkeys(range(0, 24, 3), 0))
+    run = Rehearsal(suite, needs, {"pinned": 100}, [0.1] * 24, 4).run()
+    assert run.left == 0
+    assert run.peak["pinned"] == 70
+    assert len({run.where[test] for test in suite.needs}) == 1
+
+
+def test_a_fixture_that_leaves_no_room_for_its_own_test_is_the_lease_s_to_refuse():
+    needs = [Need({"pinned": 60}, {"fixture pool": {"pinned": 60}}), Need({"pinned": 90})]
+    suite = Suite(8, needs={test: test % 2 for test in range(8)})
+    assert Rehearsal(suite, needs, {"pinned": 100}, [0.1] * 8, 2).run().left == 0
+
+
+EXCLUSIVE, SHARED, ELSEWHERE = Need({"gpu.0.slots": 64}), Need({"gpu.0.slots": 1}), Need({"gpu.1.slots": 64})
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 3]), min_size=1, max_size=30), st.integers(1, 5))
+@settings(max_examples=200, deadline=None)
+def test_an_exclusive_device_has_one_test_and_a_shared_one_has_many(kinds, workers):
+    suite = Suite(len(kinds), needs={test: kind for test, kind in enumerate(kinds) if kind < 3})
+    spans = {}
+
+    class Timed(Rehearsal):
+        def _hold(self, worker, test):
+            super()._hold(worker, test)
+            spans[test] = (self._now, self._now + 0.1)
+
+    run = Timed(
+        suite,
+        [EXCLUSIVE, SHARED, ELSEWHERE],
+        {"gpu.0.slots": 64, "gpu.1.slots": 64},
+        [0.1] * len(kinds),
+        workers,
+    ).run()
+    assert run.left == 0
+    alone = [test for test, kind in enumerate(kinds) if kind == 0]
+    for test in alone:
+        others = (other for other, kind in enumerate(kinds) if kind in {0, 1} and other != test)
+        assert all(
+            spans[other][1] <= spans[test][0] + 1e-9 or spans[other][0] >= spans[test][1] - 1e-9
+            for other in others
+        )
+
+
+def test_tests_that_share_a_device_run_together():
+    run = Rehearsal(
+        Suite(16, needs=dict.fromkeys(range(16), 0)), [SHARED], {"gpu.0.slots": 64}, [0.1] * 16, 4
+    )
+    assert run.run().span == pytest.approx(0.4)
+
+
+def test_an_exclusive_test_runs_beside_what_its_own_worker_keeps_of_the_device():
+    kept = {"fixture pool": {"gpu.0.slots": 1}}
+    needs = [Need({}, kept), EXCLUSIVE]
+    suite = Suite(6, needs={test: test % 2 for test in range(6)})
+    order = order_of(suite, needs, {"gpu.0.slots": 64}, 1)
+    assert sorted(order) == list(range(6))
 
 
 def contention():
@@ -145,17 +238,9 @@ def test_tests_that_share_something_go_to_one_worker_where_that_costs_nothing():
 
 
 def test_what_comes_last_does():
-    order = []
-
-    class Ordered(Rehearsal):
-        def _hold(self, worker, test):
-            order.append(test)
-            super()._hold(worker, test)
-
     needs = [Need({"pinned": 60})]
     suite = Suite(20, needs={3: 0, 4: 0, 10: 0}, last=[0, 3])
-    Ordered(suite, needs, {"pinned": 100}, [0.1] * 20, 2).run()
-    assert set(order[-2:]) == {0, 3}
+    assert set(order_of(suite, needs, {"pinned": 100}, 2)[-2:]) == {0, 3}
 
 
 def test_a_long_queue_behind_a_long_test_is_taken_back():
