@@ -98,7 +98,7 @@ def run(python: Path, lane: str, tool: Tool, way: str) -> Outcome:
             findings = written(json.loads((folder / "report" / "report.json").read_text()))
         else:
             findings = spoken(said["failures"])
-        return Outcome(score(cases(truth(python, lane)), findings), cpu)
+        return Outcome(score(cases(truth(python, lane)), findings, tool.blind), cpu)
 
 
 _TRUTH: dict[str, list[dict[str, Any]]] = {}
@@ -167,10 +167,7 @@ def compare(python: Path, tools: tuple[Tool, ...], lanes: list[str], ways: list[
             print(row(tool.name, way, total, cpu / bare if bare else None), flush=True)
             if tool.ours and not total.perfect:
                 notes += [f"{tool.name}, {way}:", *details(total)]
-            # The default kinds leave fd and memory out: what they miss is no defect.
-            good &= (
-                not tool.ours or total.perfect or (tool is OURS[0] and not (total.false_alarms | total.wrong))
-            )
+            good &= not tool.ours or total.perfect
     print("\n".join(notes))
     return good
 

@@ -27,11 +27,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A tool blames a test; kind and owner only where it tells them."""
+    """A tool blames a test; kind and owner only where it tells them.
+
+    ``wide`` says that the owner is a fixture of more than one test: then the fixture is blamed and no test.
+    """
 
     test: str
     kind: str | None = None
     owner: str | None = None
+    wide: bool = False
     title: str = ""
 
 
@@ -91,6 +95,7 @@ def written(report: Mapping[str, Any]) -> list[Finding]:
             leak["origin"]["nodeid"],
             leak["kind"],
             (leak["origin"]["fixture"] or {}).get("name"),
+            (leak["origin"]["fixture"] or {}).get("scope", "function") != "function",
             leak["title"],
         )
         for group in report["groups"]
@@ -98,16 +103,20 @@ def written(report: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def score(known: Sequence[Case], findings: Iterable[Finding]) -> Score:
-    """Return how ``findings`` compare with the truth.
+def score(known: Sequence[Case], findings: Iterable[Finding], blind: frozenset[str] = frozenset()) -> Score:
+    """Return how ``findings`` compare with the truth; nothing of the kinds ``blind`` counts as missed.
 
     Where a finding tells its kind and owner both must be right. Things that come with a planted leak may be
     reported under its owner as well; whatever else is reported is a false alarm or blames the wrong one.
     """
     result = Score(clean=sum(case.role == "clean" for case in known))
     by_test = {test: case for case in known for test in case.tests}
+    by_name = {case.name: case for case in known if case.owner}
     for finding in findings:
         case = by_test[finding.test]
+        if finding.wide:
+            # Under workers each sets it up for whichever test comes first.
+            case = by_name.get(f"{finding.test.partition('::')[0]}::{finding.owner}", case)
         said = f"{case.name}: {finding.title}" if finding.title else case.name
         if case.role != "planted":
             (result.false_alarms if case.role == "clean" else result.wrong).add(said)
@@ -117,5 +126,6 @@ def score(known: Sequence[Case], findings: Iterable[Finding]) -> Score:
             result.wrong.add(f"{said} ({finding.kind}, of {finding.owner})")
         elif finding.kind == case.kind:
             result.found.add(case.name)
-    result.missed = {case.name for case in known if case.role == "planted"} - result.found
+    planted = {case.name for case in known if case.role == "planted" and case.kind not in blind}
+    result.missed = planted - result.found
     return result

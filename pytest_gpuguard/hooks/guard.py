@@ -20,6 +20,7 @@ from pytest_gpuguard.hooks.known import Known, is_own
 from pytest_gpuguard.hooks.lifeline import Lifeline
 from pytest_gpuguard.hooks.probes import probes_for
 from pytest_gpuguard.hooks.sticky import StickyErrors
+from pytest_gpuguard.hooks.unclosed import Unclosed
 from pytest_gpuguard.track.deaths import Death, DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.leak import origin
@@ -88,6 +89,7 @@ class Guard:
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         self.scene = Scene()
         self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
+        Unclosed.register(config, probes)
         self.interrupter = Interrupter(self.scene)
         self.tracker = Tracker(
             probes,
@@ -268,7 +270,8 @@ class Guard:
         # teardown is swallowed by xfail and sets off reruns.
         if self.scene.owner is not None:
             self.scene.rerun |= str(report.outcome) == "rerun"  # an outcome of rerun plugins
-            self.scene.failed |= report.failed or self.scene.rerun
+            # An expected failure has a traceback like any other.
+            self.scene.failed |= report.failed or self.scene.rerun or hasattr(report, "wasxfail")
             if report.when == "teardown":
                 self._judge_test(report)
         return (yield)

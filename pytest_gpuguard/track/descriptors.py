@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track import procfs
+from pytest_gpuguard.track.dropped import Drops
 from pytest_gpuguard.track.looking import LookingProbe
 from pytest_gpuguard.track.objects import instances
 from pytest_gpuguard.track.probe import Suspect
@@ -16,6 +17,7 @@ from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
     from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Places
@@ -103,6 +105,7 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
         self.unable = None if procfs.exists() else "this system does not list what a process has open"
+        self._drops = Drops(scene)
 
     def begin(self) -> Callable[[], None]:
         self._folder = procfs.Opened("/proc/self/fd", folder=True)
@@ -126,12 +129,23 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
         return f"open {detail.flavour}"
 
     def known(self, suspect: Suspect) -> str | None:
-        assert isinstance(suspect, DescriptorSuspect)
         tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
-        if getattr(tracker, "_fd", None) == suspect.descriptor.fd:
+        kept = getattr(tracker, "_fd", None)
+        if isinstance(suspect, DescriptorSuspect) and suspect.descriptor.fd == kept:
             return "multiprocessing keeps one resource tracker"
         return None
 
     def suspect(self, key: tuple[int, str], detail: _Descriptor, birth: Birth) -> DescriptorSuspect:
         del key
         return DescriptorSuspect(detail, birth)
+
+    def warned(self, message: str, frame: FrameType | None) -> None:
+        """Hear a ``ResourceWarning`` that was given in ``frame``, by whoever listens to them."""
+        if self.unable is None:
+            self._news |= self._drops.warned(message, frame, self.look(), self._births)
+
+    def suspects(self) -> list[Suspect]:
+        return super().suspects() + self._drops.suspects()
+
+    def seen(self) -> dict[str, int]:
+        return {self.kind: self._seen + self._drops.seen}

@@ -362,6 +362,26 @@ ON_REQUEST = """
         ours.close()
         theirs.close()
 
+    def test_dropped(tmp_path):
+        open(tmp_path / "it's \\"x\\"", "w").write("x")
+
+    def test_dropped_by_a_cycle():
+        ring = [socket.socket()]
+        ring.append(ring)
+
+    def test_dropped_as_expected(tmp_path):
+        with pytest.warns(ResourceWarning):
+            open(tmp_path / "x", "w").write("x")
+
+    @pytest.mark.filterwarnings("ignore::ResourceWarning")
+    def test_dropped_and_ignored(tmp_path):
+        open(tmp_path / "x", "w").write("x")
+
+    @pytest.mark.xfail(strict=True)
+    def test_held_by_its_traceback(tmp_path):
+        file = open(tmp_path / "x", "w")
+        raise AssertionError(file.name)
+
     @pytest.fixture(scope="module")
     def server():
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -435,13 +455,15 @@ ON_REQUEST = """
 
 def test_what_is_watched_on_request(run):
     inner = run.watched("-v", "--gpuguard-leak-kinds=fd,memory", test_it=ON_REQUEST)
-    assert set(inner.outcomes.values()) == {"passed"}
+    assert set(inner.outcomes.values()) == {"passed", "xskipped"}
     found = left(inner)
     assert found.keys() == {
         ("test_file", "open file"),
         ("test_file_of_a_fixture", "open file"),
         ("test_socket", "open socket"),
         ("test_pipe", "open pipe"),
+        ("test_dropped", "file that was dropped, not closed"),
+        ("test_dropped_by_a_cycle", "socket that was dropped, not closed"),
         ("test_mapping", "host memory that grew and stayed"),
         ("test_malloc", "host memory that grew and stayed"),
     }

@@ -46,3 +46,14 @@ def test_failures_of_the_suite_itself_blame_nobody():
         {"nodeid": "t.py::test_kept", "text": "leaked Thread-1"},
     ]
     assert spoken(failures) == [Finding("t.py::test_kept")]
+
+
+def test_a_wide_fixture_is_blamed_by_its_name_whichever_test_it_was_set_up_for():
+    beside = Finding("t.py::test_other", "shm", "wide", wide=True)
+    assert score(CASES, [KEPT, beside]).perfect
+    assert score(CASES, [KEPT, WIDE, Finding("t.py::test_other", "shm", "another", wide=True)]).wrong
+
+
+def test_kinds_that_were_not_asked_for_are_not_missed():
+    assert score(CASES, [KEPT], blind=frozenset({"shm"})).perfect
+    assert not score(CASES, [KEPT], blind=frozenset({"fd"})).perfect
