@@ -50,33 +50,49 @@ def lists(inner):
     return {worker: variables["CUDA_VISIBLE_DEVICES"] for worker, variables in seen(inner).items()}
 
 
-def test_four_workers_two_devices_and_the_caller_s_order_also_after_a_crash(start, monkeypatch):
+CRASHING = """
+    import os, signal, time
+    from pathlib import Path
+    import pytest
+    from pytest_gpuguard import Budget
+
+    def test_crashes():
+        Path("died").write_text(os.environ["PYTEST_XDIST_WORKER"])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @pytest.mark.parametrize("n", range(12))
+    def test_it(n):
+        time.sleep(0.05)
+
+    @pytest.mark.gpu(count=2)
+    @pytest.mark.parametrize("n", range(4))
+    def test_two(n):
+        holders = Budget({}, os.environ["BUDGET"]).snapshot().holders
+        held = {name for holder in holders for name, amount in holder.amounts.items() if amount}
+        assert {"gpu.gpu-aaaa0000.slots", "gpu.gpu-bbbb0000.slots"} <= held
+"""
+
+
+@pytest.mark.parametrize("how", ["auto", "isolate"])
+def test_four_workers_two_devices_and_the_caller_s_order_also_after_a_crash(
+    start, monkeypatch, tmp_path, how
+):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"{B},{A}")
-    inner = start(
-        "-n4",
-        test_it="""
-            import os, signal, time
-            from pathlib import Path
-            import pytest
-
-            def test_crashes():
-                Path("died").write_text(os.environ["PYTEST_XDIST_WORKER"])
-                os.kill(os.getpid(), signal.SIGKILL)
-
-            @pytest.mark.parametrize("n", range(12))
-            def test_it(n):
-                time.sleep(0.05)
-        """,
-    )
-    mine, other = f"{B},{A}", f"{A},{B}"
+    monkeypatch.setenv("BUDGET", str(tmp_path / "budget"))
+    switches = (f"--gpuguard-devices={how}", f"--gpuguard-budget-dir={tmp_path / 'budget'}")
+    inner = start("-n4", *switches, test_it=CRASHING)
+    mine, other = (f"{B},{A}", f"{A},{B}") if how == "auto" else (B, A)
     assert [lists(inner)[f"gw{n}"] for n in range(4)] == [mine, other, mine, other]
     died = (inner.folder / "died").read_text()
     assert seen(inner)["gw4"] == seen(inner)[died]
     caches = {seen(inner)[f"gw{n}"]["CUDA_CACHE_PATH"] for n in range(4)}
     assert len(caches) == 4
     assert all(str(inner.folder / ".pytest_cache") in path for path in caches)
-    assert f"4 workers on 2 device(s), each its own first, others behind it: X {B}, X {A}" in inner.out
-    assert sum(outcome == "passed" for outcome in inner.outcomes.values()) == 12
+    others = "behind it" if how == "auto" else "hidden"
+    assert f"4 workers on 2 device(s), each its own first, others {others}: X {B}, X {A}" in inner.out
+    two = {outcome for name, outcome in inner.outcomes.items() if "two" in name}
+    assert two == ({"passed"} if how == "auto" else {"setup skipped"}), inner.out
+    assert sum(outcome == "passed" for outcome in inner.outcomes.values()) == (16 if how == "auto" else 12)
 
 
 def test_others_are_hidden_and_given_caches_are_split(start, monkeypatch):

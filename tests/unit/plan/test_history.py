@@ -17,10 +17,11 @@ MIB = 1 << 20
 
 def test_the_last_run_counts_as_much_as_all_before_it():
     history = History()
-    history.learn({"a": Measured(1.0), "b": Measured(2.0, {"pinned": 5})})
+    history.learn({"a": Measured(1.0, {}, {"pinned": 7}), "b": Measured(2.0, {"pinned": 5}, {"pinned": 6})})
     history.learn({"a": Measured(2.0)}, ["device"])
     assert history.seconds == {"a": 1.5, "b": 2.0}
     assert history.peaks == {"b": {"pinned": 5}}
+    assert history.claims == {"b": {"pinned": 6}}
     assert history.shared == ["device"]
     assert history.known(["b", "c", "a"]) == {0: 2.0, 2: 1.5}
 
