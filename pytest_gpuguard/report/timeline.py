@@ -82,7 +82,11 @@ def timeline(report: RunReport) -> Markup:
 _HATCH = (
     '<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
     f'patternTransform="rotate(45)"><rect width="6" height="6" fill="{COLOURS["wait"]}" opacity=".25"/>'
-    f'<line x1="0" y1="0" x2="0" y2="6" stroke="{COLOURS["wait"]}" stroke-width="3"/></pattern></defs>'
+    f'<line x1="0" y1="0" x2="0" y2="6" stroke="{COLOURS["wait"]}" stroke-width="3"/></pattern>'
+    # Failed and passed are one grey to who sees no colours, and on paper.
+    '<pattern id="failed" width="5" height="5" patternUnits="userSpaceOnUse">'
+    f'<rect width="5" height="5" fill="{COLOURS["failed"]}"/>'
+    '<line x1="0" y1="0" x2="0" y2="5" stroke="#fff" stroke-width="2"/></pattern></defs>'
 )
 
 
@@ -233,9 +237,9 @@ def _merge(runs: list[tuple[int, int]], start: int, stop: int) -> None:
 def _bar(span: TestSpan, number: int | None, x: float, width: float, y: int) -> str:
     leaks = f", left {len(span.leak_ids)} behind" if span.leak_ids else ""
     said = f"{short(span.nodeid)}: {span.outcome} in {format_seconds(span.stop - span.start)}{leaks}"
-    colour = COLOURS.get(span.outcome, COLOURS["failed"])
+    fill = COLOURS[span.outcome] if span.outcome in {"passed", "skipped", "unfinished"} else "url(#failed)"
     bar = (
         f'<rect x="{x:.3f}%" y="{y}" width="{width:.3f}%" height="{_BAR}" '
-        f'fill="{colour}"><title>{escape(printable(said))}</title></rect>'
+        f'fill="{fill}"><title>{escape(printable(said))}</title></rect>'
     )
     return bar if number is None else f'<a href="#t{number}">{bar}</a>'
