@@ -135,6 +135,16 @@ CATALOGUE: dict[str, Code] = {
             "mend the kernel or the access that the error names; `compute-sanitizer` finds its line",
         ),
         Code(
+            "GPG404",
+            "device memory ran out",
+            "see who had it at that moment; mark what tests need, and free what earlier tests left behind",
+        ),
+        Code(
+            "GPG405",
+            "page-locked host memory ran out",
+            "see who had it at that moment; mark what tests need, and free what earlier tests left behind",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

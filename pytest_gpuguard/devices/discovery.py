@@ -14,7 +14,7 @@ from pytest_gpuguard.devices.visible import choices, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["Device", "Discovery", "discover", "discovered", "free_bytes", "shareable"]
+__all__ = ["Device", "Discovery", "asked", "discover", "discovered", "free_bytes", "shareable"]
 
 _PATIENCE = 5.0
 _MODES = {0: "DEFAULT", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}
@@ -64,8 +64,8 @@ def shareable(environ: Mapping[str, str] = os.environ, patience: float = _PATIEN
     found = _found(environ, patience, _shared)
     if not (found.devices and found.evidence):
         return found
-    asked = _ask_cuda(patience)
-    return asked if asked.devices else found
+    told = _ask_cuda(patience)
+    return told if told.devices else found
 
 
 def _found(
@@ -133,7 +133,8 @@ def free_bytes(uuid: str, patience: float = _PATIENCE) -> int | None:
 
 
 @contextlib.contextmanager
-def _started(nvml: Any) -> Iterator[None]:
+def asked(nvml: Any) -> Iterator[None]:
+    """Have NVML answer for the length of a block."""
     nvml.nvmlInit()
     try:
         yield
@@ -142,12 +143,12 @@ def _started(nvml: Any) -> Iterator[None]:
 
 
 def _free(nvml: Any, uuid: str) -> int:
-    with _started(nvml):
+    with asked(nvml):
         return int(nvml.nvmlDeviceGetMemoryInfo(nvml.nvmlDeviceGetHandleByUUID(uuid)).free)
 
 
 def _ask(nvml: Any) -> tuple[list[Device], list[Device]]:
-    with _started(nvml):
+    with asked(nvml):
         handles = [nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())]
         devices = [_device(nvml, handle) for handle in handles]
         parts = [

@@ -221,6 +221,11 @@ class Desk:
         own = f" {self._run} "
         return [(edge.waiter.replace(own, "  "), edge.holder.replace(own, "  "), *edge[2:]) for edge in found]
 
+    def snapshot(self) -> Snapshot | None:
+        """Return who holds and waits, of all that share the budget; None where nothing was claimed so far."""
+        budget = self._budget
+        return within(2.0, budget.snapshot) if budget is not None else None
+
     def _opened(self) -> Budget:
         if self._budget is None:
             # A folder that was named is made, wherever it is; /tmp is there.

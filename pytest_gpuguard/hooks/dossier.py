@@ -7,20 +7,23 @@ import os
 import sys
 import threading
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.hooks.ended import TestEnded
 from pytest_gpuguard.report.dossier import dossier, dossier_edges, dossier_states
+from pytest_gpuguard.report.lines import count
 from pytest_gpuguard.track.leak import created, origin
 from pytest_gpuguard.track.stacks import capture
 from pytest_gpuguard.track.stall import Stall, all_stacks
-from pytest_gpuguard.units import format_seconds
+from pytest_gpuguard.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pytest_gpuguard.hooks.runfolder import RunFolder
-    from pytest_gpuguard.track.scope import Scene
+    from pytest_gpuguard.track.living import Thing
+    from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Frame, Places
     from pytest_gpuguard.track.tracker import Tracker
 
@@ -28,6 +31,7 @@ __all__ = ["Dossier"]
 
 _OTHERS_ANSWER_WITHIN = 1.5
 _LOOKS = 5
+_MOST_ALIVE = 6
 
 
 class Dossier:
@@ -67,6 +71,8 @@ class Dossier:
         self.leases: Callable[[], list[str]] = list
         #: Tells who waits for whom in the budget, as in :class:`~pytest_gpuguard.report.model.Edge`.
         self.edges: Callable[[], Iterable[tuple[str, str, str, int]]] = tuple
+        #: Tells what of the device libraries is alive in this process.
+        self.things: Callable[[], Iterable[Thing]] = tuple
 
     def answer(self) -> None:
         """Write our state, and our stacks, if another process has asked for it since the last time."""
@@ -116,6 +122,15 @@ class Dossier:
         headline = f"GPG601: {stall.test} made no progress for {format_seconds(stall.idle)} {what}"
         return dossier(headline, states, edges, silent, shown)
 
+    def survey(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the states of all processes, this one first, and the names of those that did not answer."""
+        own = self._state() | {"place": "the phase that failed"}
+        with contextlib.suppress(OSError):  # as above
+            if self._folder:
+                others, silent = self._others(self._folder)
+                return [own, *others], silent
+        return [own], []
+
     def error(self, text: str) -> TestEnded:
         """Return what ends the wait of a test, with the other threads' stacks from the last dossier."""
         error = TestEnded(text)
@@ -152,6 +167,7 @@ class Dossier:
             "idle_s": time.monotonic() - progress if progress is not None else 0.0,
             "place": self._waits_in(),
             "left": self._left(),
+            "alive": self._alive(),
             "leases": self.leases(),
             "stacks": stacks,
         }
@@ -167,15 +183,27 @@ class Dossier:
         return f"{inmost.file}:{inmost.line} {inmost.function}" if inmost else "(between two tests)"
 
     def _left(self) -> list[str]:
-        found = []
-        for suspect in self._tracker.abandoned():
-            fixture = origin(suspect.birth, self._places)["fixture"]
-            line = _telling(created(suspect.birth, self._places))
-            place = f", {line.file}:{line.line}" if line else ""
-            by = f"fixture `{fixture['name']}` of " if fixture else ""
-            test = suspect.birth.test.rpartition("::")[2]
-            found.append(f"{suspect.title}, by {by}{test}{place}")
-        return found
+        return [f"{left.title}, by {self._maker(left.birth)}" for left in self._tracker.abandoned()]
+
+    def _maker(self, birth: Birth) -> str:
+        """Return which fixture or test made a thing, and in which line."""
+        fixture = origin(birth, self._places)["fixture"]
+        line = _telling(created(birth, self._places))
+        place = f", {line.file}:{line.line}" if line else ""
+        by = f"fixture `{fixture['name']}` of " if fixture else ""
+        return f"{by}{birth.test.rpartition('::')[2] or 'nobody, before the first test'}{place}"
+
+    def _alive(self) -> list[str]:
+        """Return the buffers that are alive, by who made them, the largest first."""
+        sizes: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for thing in self.things():
+            if thing.nbytes:
+                sizes[thing.kind, self._maker(thing.birth)].append(thing.nbytes)
+        largest = sorted(sizes.items(), key=lambda entry: -sum(entry[1]))[:_MOST_ALIVE]
+        return [
+            f"{format_bytes(sum(each))} {kind} in {count(len(each), 'buffer')}, by {maker}"
+            for (kind, maker), each in largest
+        ]
 
 
 def _telling(frames: Sequence[Frame]) -> Frame | None:

@@ -18,7 +18,8 @@ from pytest_gpuguard.hooks.ended import TestEnded
 from pytest_gpuguard.hooks.junit import junit_properties
 from pytest_gpuguard.hooks.known import Known, is_own
 from pytest_gpuguard.hooks.lifeline import Lifeline
-from pytest_gpuguard.hooks.probes import probes_for
+from pytest_gpuguard.hooks.probes import probes_for, things_of
+from pytest_gpuguard.hooks.shortages import Shortages
 from pytest_gpuguard.hooks.sticky import StickyErrors
 from pytest_gpuguard.hooks.unclosed import Unclosed
 from pytest_gpuguard.track.deaths import Death, DeathWatch
@@ -103,6 +104,7 @@ class Guard:
             let_go=self._let_go,
         )
         self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places, started)
+        self.dossier.things = things_of(probes)
         #: Ends this process where a test cannot be ended.
         self.lifeline = Lifeline(config, settings, folder, worker, self.scene, self.dossier)
         self.deaths = DeathWatch(
@@ -128,7 +130,9 @@ class Guard:
         self.deaths.alarm = self.monitor.alarm
         #: Ends it where nothing in it can use CUDA any more.
         self.sticky = StickyErrors(config, worker, started)
-        self.lifeline.failed.append(self.sticky.look)
+        #: Says who had the memory where it runs out.
+        self.shortages = Shortages(folder, worker, started, self.dossier)
+        self.lifeline.failed += [self.shortages.look, self.sticky.look]
         #: What is tolerated.
         self.known = Known(settings.baseline, config.hook)
         #: What the tests hold of the budget.
@@ -137,6 +141,7 @@ class Guard:
     def lease_by(self, leasing: Leasing) -> None:
         """Claim what tests need from ``leasing``, from now on."""
         self.leasing = leasing
+        self.shortages.desk = leasing.desk
         self.dossier.leases, self.dossier.edges = leasing.desk.described, leasing.desk.edges
         leasing.uses.saw = self.lifeline.used
 
@@ -285,7 +290,7 @@ class Guard:
         self._own += [leak for leak in leaks if is_own(leak, owner.node)]
         payload: dict[str, Any] = {
             "leaks": leaks,
-            "faults": faults,
+            "faults": self.shortages.take() + faults,
             "deaths": [self._death(death) for death in self.deaths.take()],
             "stalls": [self.dossier.record(stall) for stall in self.stalls.take()],
         }

@@ -14,12 +14,15 @@ from pytest_gpuguard.track.tasks import TaskProbe
 from pytest_gpuguard.track.threads import ThreadProbe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     import pytest
 
+    from pytest_gpuguard.track.living import Thing
     from pytest_gpuguard.track.probe import Probe
     from pytest_gpuguard.track.scope import Scene
 
-__all__ = ["probes_for"]
+__all__ = ["probes_for", "things_of"]
 
 
 def probes_for(scene: Scene, kinds: frozenset[str], config: pytest.Config) -> tuple[ThreadProbe, list[Probe]]:
@@ -44,3 +47,8 @@ def probes_for(scene: Scene, kinds: frozenset[str], config: pytest.Config) -> tu
     for others in config.hook.pytest_gpuguard_probes(config=config, scene=scene):
         probes += others
     return threads, probes
+
+
+def things_of(probes: Iterable[Probe]) -> Callable[[], Iterable[Thing]]:
+    """Return what returns the buffers, streams and events that are alive."""
+    return next((probe.living.all for probe in probes if isinstance(probe, HandleProbe)), tuple)

@@ -177,6 +177,14 @@ class RunFolder:
             file.write(text)
         return path
 
+    def claim(self, name: str) -> bool:
+        """Return whether this process is the first of the run that asks for ``name``."""
+        try:
+            os.close(os.open(self.path / f"first-{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+        except OSError:
+            return False
+        return True
+
     def write_head(self, encoded: bytes) -> None:
         """Write what is known of the run when it begins."""
         self._replace(self.path / HEAD, encoded.decode())

@@ -11,6 +11,7 @@ import msgspec
 from pytest_gpuguard import __version__
 from pytest_gpuguard.report.baseline import Baseline, apply, gone
 from pytest_gpuguard.report.fingerprint import fingerprint, suspect_of
+from pytest_gpuguard.report.folding import folded
 from pytest_gpuguard.report.gathered import Gathered, Payload, leaks_of
 from pytest_gpuguard.report.model import (
     SCHEMA_VERSION,
@@ -58,7 +59,7 @@ def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
     return sorted(groups, key=lambda entry: (entry.code[:4], -entry.totals.occurrences, entry.fingerprint))
 
 
-def _verdict(gathered: Gathered, groups: Sequence[LeakGroup]) -> Verdict:
+def _verdict(gathered: Gathered, groups: Sequence[LeakGroup], faults: int) -> Verdict:
     waits = gathered.waits
     return Verdict(
         leaks=len(groups),
@@ -69,7 +70,7 @@ def _verdict(gathered: Gathered, groups: Sequence[LeakGroup]) -> Verdict:
         tests_ended=len({stall.nodeid for stall in gathered.stalls if stall.ended}),
         leaks_known=sum(entry.status == "known" for entry in groups),
         leaks_worse=sum(entry.status == "worse" for entry in groups),
-        faults=len(gathered.faults),
+        faults=faults,
         waits=len(waits),
         waited_s=round(sum(wait.ended - wait.began for wait in waits), 3),
         timeouts=sum(wait.end == "timeout" for wait in waits),
@@ -95,7 +96,7 @@ def build(
     """Return the record of the run, its leaks judged by what is tolerated on that day."""
     accepted, day = baseline or Baseline(), today or datetime.now(UTC).date()
     groups = apply(group(gathered.leaks), accepted, day)
-    tests = _with_waits(gathered)
+    tests, faults = _with_waits(gathered), folded(gathered.faults)
     return RunReport(
         schema_version=SCHEMA_VERSION,
         tool="pytest-gpuguard",
@@ -104,7 +105,7 @@ def build(
         settings=dict(settings),
         workers=sorted(gathered.workers.values(), key=lambda worker: worker.id),
         probes=gathered.probes(),
-        verdict=_verdict(gathered, groups),
+        verdict=_verdict(gathered, groups, len(faults)),
         groups=groups,
         deaths=gathered.deaths,
         stalls=gathered.stalls,
@@ -114,7 +115,7 @@ def build(
         devices=sorted(gathered.devices.values(), key=lambda device: (device.index, device.uuid)),
         limits=gathered.limits,
         levels=gathered.levels(),
-        faults=gathered.faults,
+        faults=faults,
         gone=gone(accepted, groups, tests, day),
     )
 

@@ -11,7 +11,7 @@ from pytest_gpuguard.units import format_seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["dossier", "dossier_edges", "dossier_states"]
+__all__ = ["dossier", "dossier_edges", "dossier_states", "process_lines"]
 
 _MOST_SHOWN = 4
 
@@ -40,7 +40,7 @@ def dossier(
     """
     lines = [headline]
     for state in states:
-        lines += _process_lines(state)
+        lines += process_lines(state)
     lines += [
         f"  {worker}  did not answer: it is stopped, or something in it holds the GIL" for worker in silent
     ]
@@ -54,7 +54,8 @@ def dossier(
 
 def dossier_states(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return states as the record has them."""
-    return [{name: value for name, value in state.items() if name != "stacks"} for state in states]
+    left_out = {"stacks", "alive"}
+    return [{name: value for name, value in state.items() if name not in left_out} for state in states]
 
 
 def dossier_edges(found: Iterable[tuple[str, str, str, int]]) -> list[dict[str, Any]]:
@@ -71,11 +72,13 @@ def _edge(edge: dict[str, Any]) -> str:
     )
 
 
-def _process_lines(state: dict[str, Any]) -> list[str]:
+def process_lines(state: dict[str, Any]) -> list[str]:
+    """Return what one process does, holds and has left."""
     lines = [f"  {state['worker']}  pid {state['pid']}  {state['nodeid'] or 'no test'}"]
     if state["nodeid"]:
         lines.append(f"      for {format_seconds(state['idle_s'])} in {state['place']}")
     lines += [f"      {lease}" for lease in state["leases"]]
+    lines += [f"      has {entry}" for entry in state.get("alive", [])]
     if state.get("stacks"):
         lines.append(f"      stacks of all threads: {state['stacks']}")
     left = state["left"]

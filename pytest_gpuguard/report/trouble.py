@@ -83,7 +83,9 @@ def _fault_lines(faults: Sequence[Fault]) -> Iterator[Line]:
         if fault.nodeid:
             yield from field("in", short(fault.nodeid))
         if fault.followers:
-            yield from field("", f"{count(len(fault.followers), 'later failure')} of it are its consequences")
+            later = count(len(fault.followers), "later failure")
+            said = "for the same want" if fault.kind == "oom" else "of it are its consequences"
+            yield from field("", f"{later} {said}")
         if fault.what:
             yield from field("then", fault.what)
         if fault.state:
@@ -93,7 +95,7 @@ def _fault_lines(faults: Sequence[Fault]) -> Iterator[Line]:
 
 def _crash_lines(workers: Sequence[Worker], faults: Sequence[Fault]) -> Iterator[Line]:
     """Yield a block for each worker that died, unless its fault says it already."""
-    said = {fault.worker for fault in faults}
+    said = {fault.worker for fault in faults if fault.kind != "oom"}
     crashed = [worker for worker in workers if worker.end in {"crashed", "killed"} and worker.id not in said]
     for worker in crashed[:MOST_BLOCKS]:
         pid = f", pid {worker.pid}" if worker.pid else ""
