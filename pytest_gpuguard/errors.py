@@ -145,6 +145,11 @@ CATALOGUE: dict[str, Code] = {
             "see who had it at that moment; mark what tests need, and free what earlier tests left behind",
         ),
         Code(
+            "GPG406",
+            "a device was required, and tests were skipped for want of one, or none used a real one",
+            "see why there is none (`gpuguard doctor`), or leave out require=gpu on machines without",
+        ),
+        Code(
             "GPG501",
             "a setting cannot be read",
             "see `pytest --help`, group gpuguard, for the values it takes",

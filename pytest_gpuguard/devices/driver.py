@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.devices.door import UnavailableError
+from pytest_gpuguard.devices.modes import mode_of
 from pytest_gpuguard.devices.trim import trim
 from pytest_gpuguard.errors import GuardError
 
@@ -19,8 +20,6 @@ __all__ = ["DriverGpu"]
 
 _OUT_OF_MEMORY = 2
 _MODES = {2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}
-# How the fake driver of this project's tests names its devices.
-_FAKE = "FakeCUDA"
 
 
 class DriverGpu:
@@ -42,7 +41,7 @@ class DriverGpu:
         self.ordinal: int = device.id
         self.uuid: str = device.uuid
         self.name: str = device.name
-        self.mode: Mode = "fake" if self.name.startswith(_FAKE) else "gpu"
+        self.mode: Mode = mode_of(self.name)
         major, minor = device.compute_capability
         self.capability: tuple[int, int] = major, minor
         self.total_bytes = self._memory()[1]

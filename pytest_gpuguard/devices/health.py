@@ -14,7 +14,7 @@ from typing import Any
 from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.trim import started
 
-__all__ = ["STICKY", "glance", "unusable"]
+__all__ = ["STICKY", "device_in_use", "glance", "unusable"]
 
 #: Errors after which, as the driver's documentation says, the process has to be ended.
 STICKY = {
@@ -53,17 +53,31 @@ def _loaded() -> Any:
     return _library
 
 
+def _in_use() -> Any:
+    """Return the driver's library if the calling thread has a context, else None."""
+    if _library is None and started() is None and not any(name in sys.modules for name in _OTHERS):
+        return None
+    driver, context = _loaded(), ctypes.c_void_p()
+    if driver is None or driver.cuCtxGetCurrent(ctypes.byref(context)) or not context.value:
+        return None
+    return driver
+
+
+def device_in_use() -> str | None:
+    """Return the model of the device of the calling thread's context; None without one."""
+    driver, device, name = _in_use(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver is None or driver.cuCtxGetDevice(ctypes.byref(device)):
+        return None
+    return None if driver.cuDeviceGetName(name, len(name), device) else name.value.decode(errors="replace")
+
+
 def glance() -> int:
     """Return the sticky error of the calling thread's context, as far as it has come to light, or 0.
 
     Costs microseconds and waits for nothing: work that still runs may fail later.
     """
-    if _library is None and started() is None and not any(name in sys.modules for name in _OTHERS):
-        return 0
-    driver, context = _loaded(), ctypes.c_void_p()
-    if driver is None or driver.cuCtxGetCurrent(ctypes.byref(context)) or not context.value:
-        return 0
-    return _sticky(_unseen(driver, driver.cuStreamQuery, None))
+    driver = _in_use()
+    return 0 if driver is None else _sticky(_unseen(driver, driver.cuStreamQuery, None))
 
 
 def unusable(patience: float) -> int:

@@ -20,15 +20,16 @@ from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.report.baseline import apply
 from pytest_gpuguard.report.build import Gathered, build, encode, group
 from pytest_gpuguard.report.journal import Journal
+from pytest_gpuguard.report.lines import wrapped
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
 from pytest_gpuguard.report.reading import read_report
-from pytest_gpuguard.report.text import Line, Piece, closing_lines, section_lines
+from pytest_gpuguard.report.text import Line, closing_lines, section_lines
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from pytest_gpuguard.hooks.guard import Guard
@@ -82,6 +83,8 @@ class Gather:
         self._wide_leaks = 0
         #: What people should know of the run as a whole.
         self.notes: list[str] = []
+        #: Tell, given the modes of all processes, why the run fails though no test does.
+        self.requirements: list[Callable[[set[str]], list[str]]] = []
         self._report: RunReport | None = None
         self._unwritten: OSError | None = None
         self._known = Known(settings.baseline)
@@ -248,9 +251,9 @@ class Gather:
             return
         verbosity = self._config.get_verbosity("gpuguard")
         lines = section_lines(self._report, verbosity)
-        if lines:
+        why = [line for reason in self._run_level() for line in wrapped(reason, "bad")]
+        if lines or why:
             terminalreporter.section("gpuguard")
-            why = [[Piece(line, "bad")] for line in self._run_level()]
             self._print(terminalreporter, [*lines, *([[], *why] if why else []), []])
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
@@ -267,9 +270,9 @@ class Gather:
 
     def _run_level(self) -> list[str]:
         """Return why the run fails although no test does."""
+        found = [line for unmet in self.requirements for line in unmet(self._modes())]
         if self._settings.leaks != "error":
-            return []
-        found = []
+            return found
         if self._wide_leaks:
             found.append(f"leaks of module or session scope make the run fail: {self._wide_leaks}")
         groups = apply(group(self._gathered.leaks), self._known.baseline, self._known.today)
@@ -277,6 +280,9 @@ class Gather:
         if worse:
             found.append(f"leaks that are worse than accepted make the run fail: {worse}")
         return found
+
+    def _modes(self) -> set[str]:
+        return {worker.mode for worker in self._gathered.workers.values() if worker.mode}
 
     @staticmethod
     def _print(terminalreporter: pytest.TerminalReporter, lines: list[Line]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.devices.modes import mode_used
 from pytest_gpuguard.hooks.dossier import Dossier
 from pytest_gpuguard.hooks.ended import TestEnded
 from pytest_gpuguard.hooks.junit import junit_properties
@@ -314,6 +315,7 @@ class Guard:
         process = {
             "id": self._worker,
             "pid": os.getpid(),
+            "mode": mode_used(),
             "unable": self._unable(),
             "watching": self.tracker.watching(),
         }

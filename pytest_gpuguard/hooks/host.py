@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuguard.budget.limits import default_limits, device_limits
 from pytest_gpuguard.devices.discovery import discover
+from pytest_gpuguard.devices.modes import mode_of
 from pytest_gpuguard.devices.trim import simulated
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Host:
                 "uuid": uuid,
                 "name": self._names.get(uuid, "simulated device"),
                 "index": index,
-                "mode": "gpu" if self.real else "sim",
+                "mode": mode_of(self._names.get(uuid, "")) if self.real else "sim",
                 "total_bytes": totals[uuid] if self.real else None,
             }
             for index, (resource, uuid) in enumerate(self.devices.items())

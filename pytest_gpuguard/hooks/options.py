@@ -131,6 +131,13 @@ OPTIONS = (
         "which devices each worker sees: auto (its own first, the others behind it), isolate (its own), none "
         "(what the caller sees), or a list of indexes into the caller's and of uuids, handed out as by auto",
     ),
+    Option(
+        "require",
+        "choice",
+        "none",
+        "gpu: fail a run in which a test was skipped for want of a device, or none used a real one",
+        ("none", "gpu"),
+    ),
     Option("report", "path", None, "folder for report.json and stacks (under CI: .gpuguard)"),
 )
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.hooks.absent import AbsentLibraries
 from pytest_gpuguard.hooks.crashes import Crashes
 from pytest_gpuguard.hooks.cutoff import CutOff
 from pytest_gpuguard.hooks.desk import Desk
@@ -17,12 +18,14 @@ from pytest_gpuguard.hooks.guard import Guard
 from pytest_gpuguard.hooks.history import Remembering
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
+from pytest_gpuguard.hooks.modes import Modes
 from pytest_gpuguard.hooks.placement import Placement, place_here
 from pytest_gpuguard.hooks.preview import Preview
 from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.scheduling import Scheduling
 from pytest_gpuguard.hooks.settings import resolve
 from pytest_gpuguard.hooks.transport import Publisher
+from pytest_gpuguard.hooks.ungrouped import Ungrouped
 from pytest_gpuguard.hooks.watching import watch
 
 if TYPE_CHECKING:
@@ -55,6 +58,9 @@ def activate(config: pytest.Config) -> None:
     gather = Gather(config, settings, folder, run, guard)
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")
+    modes = Modes(settings, gather.notes)
+    gather.requirements.append(modes.unmet)
+    config.pluginmanager.register(modes, "gpuguard-modes")
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
     if config.getoption("collectonly"):
         Preview.register(config, settings)
@@ -100,6 +106,8 @@ def _guard(
     if folder is not None:
         config.pluginmanager.register(Keeping(folder.path, worker, started), "gpuguard-keeping")
     Publisher.register(config, leasing)
+    Ungrouped.register(config, guard.tracker.notes.setdefault)
+    config.pluginmanager.register(AbsentLibraries(), "gpuguard-absent")
     # Registered later, asked earlier: what tests need is known when it is published.
     config.pluginmanager.register(leasing, "gpuguard-leasing")
     config.pluginmanager.register(guard.lifeline, "gpuguard-lifeline")

@@ -9,6 +9,7 @@ import pytest
 from pytest_gpuguard.hooks.history import remembered
 from pytest_gpuguard.hooks.sticky import LEAVING
 from pytest_gpuguard.hooks.transport import collect, is_here, send_to
+from pytest_gpuguard.hooks.ungrouped import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,8 @@ class Scheduling:
             if self._shared is None and self._by_params:
                 self._shared = remembered(self._config).shared
             send_to(node, self._folder, self._shared)
+        else:
+            tell(node, self._config.getoption("dist", "no"))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:

@@ -55,6 +55,7 @@ class Settings:
     profile: Path | None
     baseline: Path | None
     devices: str
+    require: str
     report: Path | None
     shown: dict[str, tuple[str, str]] = field(default_factory=dict)
 

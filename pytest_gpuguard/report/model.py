@@ -206,7 +206,7 @@ class Worker(msgspec.Struct):
 
     ``end`` is ok, crashed, killed (by us) or open (nothing is known of its end), ``unable`` says why no wait
     could be broken in it, ``error`` how it ended, ``stacks`` names the file with its stacks, ``watching`` who
-    told in it what was made.
+    told in it what was made, ``mode`` what its tests have used: gpu, fake, sim or none.
     """
 
     id: str
@@ -218,6 +218,7 @@ class Worker(msgspec.Struct):
     error: str = ""
     stacks: str = ""
     watching: list[str] = []
+    mode: str = ""
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -174,3 +174,13 @@ def test_page_locked_regions_that_are_not_there_are_an_error_and_come_back(guard
     assert result.outcomes == {"failed": 1, "passed": 2}
     assert "Call to cuMemHostAlloc results in CUDA_ERROR_OUT_OF_MEMORY" in result.stdout
     assert report.groups == []
+
+
+def test_a_driver_that_only_poses_as_one_is_no_device_that_was_required(guarded):
+    result, report = guarded("def test_uses(gpu): gpu.synchronize()", "--gpuguard-require=gpu")
+    assert result.returncode == 1
+    assert result.outcomes == {"passed": 1}
+    said = " ".join(result.stdout.split())
+    assert "gpuguard: mode fake, required: gpu (1 x FakeCUDA device 0)" in said
+    assert "GPG406: require=gpu, and no test used a real device (mode fake, 1 x FakeCUDA device 0)" in said
+    assert [worker.mode for worker in report.workers] == ["fake"]
