@@ -2,8 +2,11 @@
  * of which the selection `mask ? a : b` is C++ only).
  *
  * Written by hand for this one problem and for one width per machine (8 doubles with AVX-512, 4 with AVX, 2 otherwise): two vectors
- * of runs in lockstep, own time and step per lane, a finished lane takes the next run. The step controller is that of the solver, so
- * that both do the same work; nothing but the arithmetic is general.
+ * of runs in lockstep, own time and step per lane, a finished lane takes the next run. It does the work of the generated program,
+ * attempt for attempt: the same stages, error norm and controller, time summed with its rounding error carried along, errors that are
+ * not finite, steps that vanish and too many attempts noticed, and the interpolant where there are save points. Compiled without
+ * fused operations it takes the same number of steps and ends in the same numbers. What it is spared: it counts in doubles, its first
+ * state is a constant, and all runs share span and save points.
  *
  *     g++ -O3 -march=native -fno-math-errno -shared -fPIC lorenz_simd.cpp -o lorenz_simd.so
  */
@@ -27,12 +30,11 @@
 typedef double vec __attribute__((vector_size(8 * WIDTH)));
 typedef int64_t mask __attribute__((vector_size(8 * WIDTH)));
 
-extern "C" int width(void) { return WIDTH; }
+static const double HUGEST = 1.7976931348623157e308;
+enum { OK, EVENT, MAX_STEPS, STEP_UNDERFLOW, NON_FINITE };
 
 INLINE vec all(double x) { return x - (vec){0}; }
 INLINE vec magnitude(vec x) { return (vec)((mask)x & 0x7fffffffffffffffLL); }
-INLINE vec larger(vec a, vec b) { return a > b ? a : b; }
-INLINE vec smaller(vec a, vec b) { return a < b ? a : b; }
 
 INLINE vec root(vec x) {
 #if defined(__AVX512F__)
@@ -45,6 +47,16 @@ INLINE vec root(vec x) {
 #endif
 }
 
+INLINE int any(mask m) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)m, (__m512i)m) != 0;
+#elif defined(__AVX__)
+    return !_mm256_testz_si256((__m256i)m, (__m256i)m);
+#else
+    return (m[0] | m[1]) != 0;
+#endif
+}
+
 typedef struct { vec x, y, z; } state;
 
 INLINE state slope(state s, vec rho) {
@@ -52,72 +64,135 @@ INLINE state slope(state s, vec rho) {
     return d;
 }
 
+INLINE state chosen(mask where, state a, state b) {
+    state c = {where ? a.x : b.x, where ? a.y : b.y, where ? a.z : b.z};
+    return c;
+}
+
 #define ADVANCE(out, in, h, SUM) \
     state out; \
     { \
-        vec sum; \
-        SUM(x); out.x = in.x + h * sum; \
-        SUM(y); out.y = in.y + h * sum; \
-        SUM(z); out.z = in.z + h * sum; \
+        out.x = in.x + h * (SUM(x)); \
+        out.y = in.y + h * (SUM(y)); \
+        out.z = in.z + h * (SUM(z)); \
     }
 
-#define STAGE2(c) sum = 0.161 * k1.c
-#define STAGE3(c) sum = -0.008480655492356989 * k1.c + 0.335480655492357 * k2.c
-#define STAGE4(c) sum = 2.8971530571054935 * k1.c + -6.359448489975075 * k2.c + 4.3622954328695815 * k3.c
+#define STAGE2(c) 0.161 * k1.c
+#define STAGE3(c) -0.008480655492356989 * k1.c + 0.335480655492357 * k2.c
+#define STAGE4(c) 2.8971530571054935 * k1.c + -6.359448489975075 * k2.c + 4.3622954328695815 * k3.c
 #define STAGE5(c) \
-    sum = 5.325864828439257 * k1.c + -11.748883564062828 * k2.c + 7.4955393428898365 * k3.c + -0.09249506636175525 * k4.c
+    5.325864828439257 * k1.c + -11.748883564062828 * k2.c + 7.4955393428898365 * k3.c + -0.09249506636175525 * k4.c
 #define STAGE6(c) \
-    sum = 5.86145544294642 * k1.c + -12.92096931784711 * k2.c + 8.159367898576159 * k3.c + -0.071584973281401 * k4.c + \
-          -0.028269050394068383 * k5.c
+    5.86145544294642 * k1.c + -12.92096931784711 * k2.c + 8.159367898576159 * k3.c + -0.071584973281401 * k4.c + \
+        -0.028269050394068383 * k5.c
 #define STAGE7(c) \
-    sum = 0.09646076681806523 * k1.c + 0.01 * k2.c + 0.4798896504144996 * k3.c + 1.379008574103742 * k4.c + \
-          -3.290069515436081 * k5.c + 2.324710524099774 * k6.c
+    0.09646076681806523 * k1.c + 0.01 * k2.c + 0.4798896504144996 * k3.c + 1.379008574103742 * k4.c + \
+        -3.290069515436081 * k5.c + 2.324710524099774 * k6.c
 #define ERROR(c) \
-    (-0.00178001105222577714 * k1.c + -0.0008164344596567469 * k2.c + 0.007880878010261995 * k3.c + \
-     -0.1447110071732629 * k4.c + 0.5823571654525552 * k5.c + -0.45808210592918697 * k6.c + \
-     0.015151515151515152 * k7.c)
+    (-0.001780011052225777 * k1.c + -0.0008164344596567469 * k2.c + 0.007880878010261995 * k3.c + -0.1447110071732629 * k4.c + \
+     0.5823571654525552 * k5.c + -0.45808210592918697 * k6.c + 0.015151515151515152 * k7.c)
+#define DENSE2(c) \
+    (-2.763706197274826 * k1.c + 0.13169999999999998 * k2.c + 3.9302962368947516 * k3.c + -12.411077166933676 * k4.c + \
+     37.50931341651104 * k5.c + -27.896526289197286 * k6.c + 1.5 * k7.c)
+#define DENSE3(c) \
+    (2.9132554618219126 * k1.c + -0.2234 * k2.c + -5.941033872131505 * k3.c + 30.33818863028232 * k4.c + \
+     -88.1789048947664 * k5.c + 65.09189467479366 * k6.c + -4.0 * k7.c)
+#define DENSE4(c) \
+    (-1.0530884977290216 * k1.c + 0.1017 * k2.c + 2.490627285651253 * k3.c + -16.548102889244902 * k4.c + \
+     47.37952196281928 * k5.c + -34.87065786149661 * k6.c + 2.5 * k7.c)
 #define WORSE(c) \
     { \
-        vec e = magnitude(h * ERROR(c)), scale = atol + rtol * larger(magnitude(s.c), magnitude(v.c)); \
-        mask worse = e * den > num * scale; \
-        num = worse ? e : num; \
-        den = worse ? scale : den; \
+        vec a = magnitude(s.c), b = magnitude(v.c), e = magnitude(h * ERROR(c)) / (atol + rtol * (a > b ? a : b)); \
+        total += e; \
+        error = e > error ? e : error; \
     }
+#define SCALED(h, SUM) {h * SUM(x), h * SUM(y), h * SUM(z)}
 
-typedef struct { vec t, h, rho, accepted, attempts; state s, k1; mask rejected; } group;
+typedef struct {
+    vec t, lag, h, rho, due, rejected, accepted, attempts;
+    state s, k1;
+    vec begun, lag0, width, error; /* of the last attempt, for those that look at it */
+    state from, q1, q2, q3, q4;
+} group;
 
-/* One attempt for WIDTH runs; returns where a run has reached its end. */
-INLINE mask attempt(group *g, vec t1, double rtol, double atol) {
+/* One attempt for WIDTH runs; returns where somebody has to look at it. */
+template <bool SAVE> INLINE mask attempt(group *g, vec t1, double rtol, double atol, double max_steps) {
     state s = g->s, k1 = g->k1;
-    mask last = g->t + g->h * (1.0 + 0x1p-13) >= t1;
-    vec h = last ? t1 - g->t : g->h;
+    vec t = g->t, lag = g->lag;
+    mask last = t + g->h * (1.0 + 0x1p-13) >= t1;
+    vec h = last ? (t1 - t) + lag : g->h;
     ADVANCE(s2, s, h, STAGE2) state k2 = slope(s2, g->rho);
     ADVANCE(s3, s, h, STAGE3) state k3 = slope(s3, g->rho);
     ADVANCE(s4, s, h, STAGE4) state k4 = slope(s4, g->rho);
     ADVANCE(s5, s, h, STAGE5) state k5 = slope(s5, g->rho);
     ADVANCE(s6, s, h, STAGE6) state k6 = slope(s6, g->rho);
     ADVANCE(v, s, h, STAGE7) state k7 = slope(v, g->rho);
-    vec num = all(0.0), den = all(1.0);
+    vec error = all(0.0), total = all(0.0);
     WORSE(x) WORSE(y) WORSE(z)
-    vec error = num / den;
-    mask ok = error <= 1.0;
+    error += 0.0 * total;
+    mask ok = error <= 1.0, finite = error <= HUGEST;
     vec z = root(error);
     vec factor = (0.9 * 1.4 + 0.9 * 0.6 * z) / (0.6 + 1.4 * z);
-    factor = (g->rejected | ~ok) ? smaller(factor, all(1.0)) : factor;
-    g->rejected = ~ok;
-    g->h = h * factor;
-    g->t = ok ? (last ? t1 : g->t + h) : g->t;
-    g->s.x = ok ? v.x : s.x; g->s.y = ok ? v.y : s.y; g->s.z = ok ? v.z : s.z;
-    g->k1.x = ok ? k7.x : k1.x; g->k1.y = ok ? k7.y : k1.y; g->k1.z = ok ? k7.z : k1.z;
+    vec calm = factor < 1.0 ? factor : all(1.0);
+    factor = (ok & (g->rejected == 0.0)) ? factor : calm;
+    g->h = h * (finite ? factor : all(0.1));
+    vec step = h - lag, sum = t + step, next = last ? t1 : sum;
+    g->lag = ok ? (sum - t) - step : lag;
+    g->t = ok ? next : t;
+    g->s = chosen(ok, v, s);
+    g->k1 = chosen(ok, k7, k1);
+    g->rejected = ok ? all(0.0) : g->rejected + 1.0;
     g->accepted += ok ? all(1.0) : all(0.0);
     g->attempts += 1.0;
-    return g->t >= t1;
+    g->begun = t;
+    g->width = h;
+    g->error = error;
+    if (SAVE) {
+        state q1 = {h * k1.x, h * k1.y, h * k1.z}, q2 = SCALED(h, DENSE2), q3 = SCALED(h, DENSE3), q4 = SCALED(h, DENSE4);
+        g->lag0 = lag;
+        g->from = s;
+        g->q1 = q1; g->q2 = q2; g->q3 = q3; g->q4 = q4;
+    }
+    return (g->attempts >= max_steps) | ~(next > t) | ~finite | (g->t >= (SAVE ? g->due : t1));
 }
 
-/* All n runs from (1, 0, 0) at time 0 to t1. final: (3, n), counts: (2, n) accepted and rejected; run axis last. */
-extern "C" void lorenz(int64_t n, const double *rho, double t1, double h0, double rtol, double atol, double *final, int32_t *counts) {
+/* Whether and how the run of a lane has ended, or -1. */
+INLINE int verdict(const group *g, int i, double t1, double max_steps) {
+    int stuck = g->begun[i] + g->width[i] <= g->begun[i];
+    if (g->t[i] >= t1) return OK;
+    if (!(g->error[i] <= HUGEST) && (g->rejected[i] >= 10 || stuck)) return NON_FINITE;
+    if (stuck) return STEP_UNDERFLOW;
+    return g->attempts[i] >= max_steps ? MAX_STEPS : -1;
+}
+
+/* The save points that the last step has passed, from number m on; returns the next number. */
+INLINE int64_t saved(const group *g, int i, int64_t m, const double *ts, int64_t n_points, double *ys, int64_t n, int64_t r) {
+    for (; m < n_points && ts[m] <= g->t[i]; m++) {
+        double x = g->s.x[i], y = g->s.y[i], z = g->s.z[i];
+        if (ts[m] < g->t[i]) {
+            double th = ((ts[m] - g->begun[i]) + g->lag0[i]) / g->width[i];
+            x = g->from.x[i] + th * (g->q1.x[i] + th * (g->q2.x[i] + th * (g->q3.x[i] + th * g->q4.x[i])));
+            y = g->from.y[i] + th * (g->q1.y[i] + th * (g->q2.y[i] + th * (g->q3.y[i] + th * g->q4.y[i])));
+            z = g->from.z[i] + th * (g->q1.z[i] + th * (g->q2.z[i] + th * (g->q3.z[i] + th * g->q4.z[i])));
+        }
+        double *to = ys + 3 * m * n + r;
+        to[0] = x; to[n] = y; to[2 * n] = z;
+    }
+    return m;
+}
+
+INLINE void begin(group *g, int i, double rho, double h0) {
+    g->t[i] = 0; g->lag[i] = 0; g->h[i] = h0; g->rho[i] = rho;
+    g->rejected[i] = 0; g->accepted[i] = 0; g->attempts[i] = 0;
+    g->s.x[i] = 1; g->s.y[i] = 0; g->s.z[i] = 0;
+    g->k1.x[i] = -10.0; g->k1.y[i] = rho; g->k1.z[i] = 0;
+}
+
+template <bool SAVE>
+INLINE void ensemble(int64_t n, const double *rho, double t1, double h0, double rtol, double atol, double max_steps, int64_t n_points,
+                     const double *ts, double *ys, int32_t *counts, int32_t *status) {
     group g[GROUPS];
-    int64_t run[LANES], upcoming = 0, active = 0;
+    int64_t run[LANES], point[LANES], upcoming = 0, active = 0;
     int refill = 1;
     __builtin_memset((void *)g, 0, sizeof g);
     for (int l = 0; l < LANES; l++) run[l] = -1;
@@ -126,35 +201,53 @@ extern "C" void lorenz(int64_t n, const double *rho, double t1, double h0, doubl
             for (int l = 0; l < LANES && upcoming < n; l++)
                 if (run[l] < 0) {
                     group *to = &g[l / WIDTH];
-                    int i = l % WIDTH;
-                    double p = rho[upcoming];
-                    run[l] = upcoming++;
+                    int64_t r = run[l] = upcoming++;
                     active++;
-                    to->t[i] = 0; to->h[i] = h0; to->rho[i] = p; to->rejected[i] = 0;
-                    to->accepted[i] = 0; to->attempts[i] = 0;
-                    to->s.x[i] = 1; to->s.y[i] = 0; to->s.z[i] = 0;
-                    to->k1.x[i] = -10.0; to->k1.y[i] = p; to->k1.z[i] = 0;
+                    begin(to, l % WIDTH, rho[r], h0);
+                    if (SAVE) {
+                        point[l] = saved(to, l % WIDTH, 0, ts, n_points, ys, n, r);
+                        to->due[l % WIDTH] = point[l] < n_points && ts[point[l]] < t1 ? ts[point[l]] : t1;
+                    }
                 }
         refill = 0;
         if (!active) return;
-        mask done[GROUPS];
-        int64_t any = 0;
+        mask todo[GROUPS];
+        for (int j = 0; j < GROUPS; j++) todo[j] = attempt<SAVE>(&g[j], all(t1), rtol, atol, max_steps);
         for (int j = 0; j < GROUPS; j++) {
-            done[j] = attempt(&g[j], all(t1), rtol, atol);
-            for (int i = 0; i < WIDTH; i++) any |= done[j][i];
-        }
-        if (!any) continue;
-        for (int l = 0; l < LANES; l++) {
-            group *of = &g[l / WIDTH];
-            int i = l % WIDTH;
-            int64_t r = run[l];
-            if (!done[l / WIDTH][i] || r < 0) continue;
-            final[r] = of->s.x[i]; final[n + r] = of->s.y[i]; final[2 * n + r] = of->s.z[i];
-            counts[r] = (int32_t)of->accepted[i];
-            counts[n + r] = (int32_t)(of->attempts[i] - of->accepted[i]);
-            run[l] = -1;
-            active--;
-            refill = 1;
+            if (!any(todo[j])) continue;
+            for (int i = 0; i < WIDTH; i++) {
+                int l = j * WIDTH + i;
+                group *of = &g[j];
+                int64_t r = run[l];
+                if (!todo[j][i] || r < 0) continue;
+                int ended = verdict(of, i, t1, max_steps);
+                if (SAVE) {
+                    point[l] = saved(of, i, point[l], ts, n_points, ys, n, r);
+                    of->due[i] = point[l] < n_points && ts[point[l]] < t1 ? ts[point[l]] : t1;
+                }
+                if (ended < 0) continue;
+                double x = of->s.x[i], y = of->s.y[i], z = of->s.z[i];
+                if (SAVE)
+                    for (; point[l] < n_points; point[l]++)
+                        for (int c = 0; c < 3; c++) ys[(3 * point[l] + c) * n + r] = NAN;
+                else {
+                    ys[r] = x; ys[n + r] = y; ys[2 * n + r] = z;
+                }
+                counts[r] = (int32_t)of->accepted[i];
+                counts[n + r] = (int32_t)(of->attempts[i] - of->accepted[i]);
+                status[r] = 0.0 * x + 0.0 * y + 0.0 * z == 0.0 ? ended : NON_FINITE;
+                run[l] = -1;
+                active--;
+                refill = 1;
+            }
         }
     }
+}
+
+/* All n runs from (1, 0, 0) at time 0 to t1; ts: n_points save points, none for the final states only. ys: (n_points or 1, 3, n),
+ * counts: (2, n) accepted and rejected, status: (n); run axis last. */
+extern "C" void lorenz(int64_t n, const double *rho, double t1, double h0, double rtol, double atol, double max_steps, int64_t n_points,
+                       const double *ts, double *ys, int32_t *counts, int32_t *status) {
+    if (n_points) ensemble<true>(n, rho, t1, h0, rtol, atol, max_steps, n_points, ts, ys, counts, status);
+    else ensemble<false>(n, rho, t1, h0, rtol, atol, max_steps, n_points, ts, ys, counts, status);
 }

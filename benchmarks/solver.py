@@ -30,11 +30,8 @@ ONE_THREAD = {
 os.environ.update(ONE_THREAD)
 
 import argparse
-import ctypes
 import math
-import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +41,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.yardstick import Yardstick, compiled
 from solver.codegen.programs import program
 from solver.ensemble import arguments_for, integrate
 from solver.numerics.recipe import Recipe
@@ -132,37 +130,10 @@ def lanes(
     return make
 
 
-def c_program(n_runs: int, t1: float, save: bool, *flags: str) -> Callable[[], NDArray[Any]]:
-    """Compile the hand-written program beside this file, here and now."""
-    if save:
-        message = "makes final states only"
-        raise NotImplementedError(message)
-    source = Path(__file__).with_name("lorenz_simd.cpp")
-    library = Path(tempfile.mkdtemp()) / "lorenz_simd.so"
-    command = [
-        "g++",
-        "-O3",
-        "-march=native",
-        "-fno-math-errno",
-        "-shared",
-        "-fPIC",
-        *flags,
-        str(source),
-        "-o",
-    ]
-    subprocess.run([*command, str(library)], check=True)
-    code = ctypes.CDLL(str(library))
-    final, counts, rho = np.empty((3, n_runs)), np.empty((2, n_runs), np.int32), rhos(n_runs)
-
-    def address(array: NDArray[Any]) -> ctypes.c_void_p:
-        return ctypes.c_void_p(array.ctypes.data)
-
-    def make() -> NDArray[Any]:
-        numbers = [ctypes.c_double(x) for x in (t1, H0, RTOL, ATOL)]
-        code.lorenz(ctypes.c_int64(n_runs), address(rho), *numbers, address(final), address(counts))
-        return final[None]
-
-    return make
+def c_program(n_runs: int, t1: float, save: bool, *flags: str) -> Yardstick:
+    """Take the hand-written program beside this file, compiled here and now."""
+    code = compiled(*flags)
+    return Yardstick(code, rhos(n_runs), t1, points(t1, save), h0=H0, rtol=RTOL, atol=ATOL)
 
 
 def numbalsoda_dop853(n_runs: int, t1: float, save: bool) -> Callable[[], NDArray[Any]]:
@@ -320,8 +291,6 @@ def contenders(t1: float, save: bool, quick: bool) -> list[Contender | str]:
             made.append(Contender(name, n_runs, build(n_runs)))
         except ImportError as missing:
             made.append(f"{name:24} not installed ({missing})")
-        except NotImplementedError as absent:
-            made.append(f"{name:24} {absent}")
     return made
 
 

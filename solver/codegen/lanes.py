@@ -34,8 +34,8 @@ def block_source(recipe: Recipe, width: int) -> list[str]:
     store = _Store.of(text, width)
     body = [
         "wide_vectors()",
-        f"Z = np.zeros({store.n_reals * width}, real)",
-        f"N = np.zeros({store.n_integers * width}, np.int64)",
+        *_aligned("Z", store.n_reals * width, "real", recipe.dtype.itemsize),
+        *_aligned("N", store.n_integers * width, "np.int64", 8),
         f"for l in range({width}):",
         f"    {store.at['run']} = -1",
         "upcoming = lo",
@@ -51,6 +51,15 @@ def block_source(recipe: Recipe, width: int) -> list[str]:
         *indent(_rest(text, store, width), 2),
     ]
     return [f"def block(lo, hi, {', '.join(ARGUMENTS)}):", *indent(body)]
+
+
+def _aligned(name: str, size: int, kind: str, itemsize: int) -> list[str]:
+    """Return lines that make an array of zeros that begins where a cache line does."""
+    spare = 64 // itemsize
+    return [
+        f"{name} = np.zeros({size + spare}, {kind})",
+        f"{name} = {name}[(-{name}.ctypes.data // {itemsize}) % {spare}:]",
+    ]
 
 
 @dataclass(frozen=True)
