@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+import pytest
 
-    import pytest
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
 
 __all__ = ["CutOff"]
 
@@ -24,21 +24,27 @@ class CutOff:
         The run.
     finish
         Writes the record of a run that is cut off, given the stall.
+    begun
+        Returns the tests that have begun.
     """
 
-    def __init__(self, config: pytest.Config, finish: Callable[[dict[str, Any]], None]) -> None:
-        self._config, self._finish = config, finish
-        self._left: dict[str, None] = {}
+    def __init__(
+        self,
+        config: pytest.Config,
+        finish: Callable[[dict[str, Any]], None],
+        begun: Callable[[], Collection[str]],
+    ) -> None:
+        self._config, self._finish, self._begun = config, finish, begun
+        self._items: Sequence[pytest.Item] = ()
 
     def left(self) -> list[str]:
         """Return the tests that have not begun."""
-        return list(self._left)
+        begun = self._begun()
+        return [item.nodeid for item in self._items if item.nodeid not in begun]
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._left = dict.fromkeys(item.nodeid for item in session.items)
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._left.pop(nodeid, None)
+        self._items = session.items
 
     def __call__(self, stall: dict[str, Any], text: str) -> None:
         """Write the record and say everything in the terminal, beside the test that hangs."""
@@ -60,7 +66,7 @@ class CutOff:
             reporter.flush()
 
     def _not_run(self) -> str:
-        names = list(self._left)
+        names = self.left()
         lines = [f"gpuguard: {len(names)} tests did not run" + (":" if names else "")]
         lines += [f"  {name}" for name in names[:_MOST_NAMED]]
         if len(names) > _MOST_NAMED:

@@ -81,6 +81,11 @@ class Desk:
         """What people should know of the budget, each once."""
         return self._notes + (self._host.notes if self._host else [])
 
+    @property
+    def quiet(self) -> bool:
+        """Whether there is nothing to tell: asked after every test."""
+        return not (self.waits or self._levels or self._notes or (self._host and self._host.notes))
+
     def ask(self, wants: Mapping[str, int], what: str) -> Lease | None:
         """Return a lease, waiting for it as long as somebody ahead gets further.
 

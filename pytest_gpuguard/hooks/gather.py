@@ -29,14 +29,15 @@ from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
 
     from pytest_gpuguard.hooks.guard import Guard
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.report.model import TestSpan
 
-__all__ = ["Gather"]
+__all__ = ["Gather", "Reports"]
 
 _MARKUP: dict[str, dict[str, bool]] = {
     "": {},
@@ -48,10 +49,32 @@ _MARKUP: dict[str, dict[str, bool]] = {
 }
 
 
-def _worker_of(report: pytest.TestReport) -> str:
-    """Return the id of the process in which the test ran; a crash report has only xdist's node."""
-    node = getattr(report, "node", None)
-    return str(node.gateway.id) if node is not None else "main"
+class Reports:
+    """Hands on what workers report; where tests run in this process, they are heard of without."""
+
+    def __init__(self, *takers: Callable[[pytest.TestReport], None]) -> None:
+        self._takers = takers
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for take in self._takers:
+            take(report)
+
+
+class _Status:
+    """Shows the letter of a leak; there once there is a leak."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(
+        self, report: pytest.TestReport
+    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+        leaks = getattr(report, ATTRIBUTE, {}).get("leaks", ())
+        # Only its own leaks, only after a passed teardown: the category decides where a report is listed.
+        if report.passed and any(
+            leak["judged_node"] == report.nodeid and not leak.get("known") for leak in leaks
+        ):
+            return "leaked", "L", ("LEAKED", {"yellow": True})
+        return None
 
 
 class Gather:
@@ -81,6 +104,7 @@ class Gather:
         self._epoch = self._began.timestamp()
         self._gathered = Gathered()
         self._wide_leaks = 0
+        self._leaked = False
         #: What people should know of the run as a whole.
         self.notes: list[str] = []
         #: Tell, given the modes of all processes, why the run fails though no test does.
@@ -128,44 +152,52 @@ class Gather:
             "pool": self._settings.pool,
         }
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_report_teststatus(
-        self, report: pytest.TestReport
-    ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-        payload = getattr(report, ATTRIBUTE, None)
-        if payload is None:  # nearly always
-            return None
-        leaks = payload.get("leaks", [])
-        # Only its own leaks, only after a passed teardown: the category decides where a report is listed.
-        if report.passed and any(
-            leak["judged_node"] == report.nodeid and not leak.get("known") for leak in leaks
-        ):
-            return "leaked", "L", ("LEAKED", {"yellow": True})
-        return None
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        worker = _worker_of(report)
+    def reported(self, report: pytest.TestReport) -> None:
+        """Take a report that a worker has sent."""
+        payload = getattr(report, ATTRIBUTE, {})
+        if report.when == "call" and report.outcome == "passed" and not payload:
+            return  # when it began and ended, and with what, the other phases say
         # The report of a crash, made in the name of the worker, has no times.
         start = (report.start or time.time()) - self._epoch
         stop = (report.stop or time.time()) - self._epoch
-        payload = getattr(report, ATTRIBUTE, None)
+        self.took(report.nodeid, start, stop, report.outcome, payload, report.node.gateway.id)
+
+    def took(
+        self,
+        nodeid: str,
+        start: float,
+        stop: float,
+        outcome: str,
+        payload: dict[str, Any],
+        worker: str = "main",
+    ) -> None:
+        """Take what is known of a test, or of a phase of it, in seconds since the run's start."""
         facts = payload.get("facts") if payload else None
-        span = self._gathered.add_phase(report.nodeid, worker, start, stop, report.outcome, facts)
+        span = self._gathered.add_phase(nodeid, worker, start, stop, outcome, facts)
         if payload:
+            self._taken(payload, worker)
+            span.leak_ids += [leak.id for leak in self.add(payload)]
+
+    def _taken(self, payload: dict[str, Any], worker: str) -> None:
+        if "process" in payload:
             self._gathered.add_process(payload["process"])
             self._gathered.add_counts(worker, payload["counts"])
-            span.leak_ids += [leak.id for leak in self.add(payload)]
 
     def add(self, payload: dict[str, Any]) -> list[Any]:
         """Take facts for the record; return the leaks among them."""
         leaks = self._gathered.add(payload)
+        if leaks and not self._leaked:
+            self._leaked = True
+            self._config.pluginmanager.register(_Status(), "gpuguard-status")
         self._wide_leaks += sum(leak.judged_at != "function" and leak.known is None for leak in leaks)
         return leaks
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         # A crashed worker has no output; what it sent with its tests is here already.
-        self.add((getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {}))
+        late = (getattr(node, "workeroutput", None) or {}).get(ATTRIBUTE, {})
+        self._taken(late, node.gateway.id)
+        self.add(late)
         worker = self._finished(node.gateway.id)
         if error is not None:
             worker.end, worker.error = "crashed", sound(str(error))
@@ -184,6 +216,10 @@ class Gather:
         self.add({"stalls": [stall], "notes": self.notes})
         self._write(build(self._gathered, self._head(1, "cut off"), self._shown()))
 
+    def spans(self) -> Iterable[TestSpan]:
+        """Return what is known of each test."""
+        return self._gathered.tests.values()
+
     def _finished(self, name: str) -> Worker:
         worker = self._gathered.workers.setdefault(name, Worker(name, 0))
         worker.finished = round(time.monotonic() - self.started, 4)
@@ -193,7 +229,9 @@ class Gather:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
-            self.add(self._guard.late())
+            late = self._guard.late()
+            self._taken(late, "main")
+            self.add(late)
             self._finished("main")
         if self._run_level() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

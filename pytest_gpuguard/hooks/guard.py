@@ -9,6 +9,7 @@ import os
 import re
 import time
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,12 +35,14 @@ from pytest_gpuguard.track.tracker import Tracker
 from pytest_gpuguard.track.words import said, sound
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from types import CodeType
 
+    from pytest_gpuguard.hooks.keeping import Keeping
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.track.scope import Phase
 
 __all__ = ["Guard"]
 
@@ -82,7 +85,10 @@ class Guard:
     ) -> None:
         self._settings, self._worker, self._started = settings, worker, started
         self._own: list[dict[str, Any]] = []
-        self._told: dict[str, Any] = {}
+        self._told: object = None
+        # What phases have ended with, until they are reported: a traceback keeps things alive.
+        self._errors: dict[str | None, BaseException] = {}
+        self._begun, self._outcome = 0.0, "passed"
         self._hook: Any = config.hook
         self._item: pytest.Item | None = None
         #: Whether there are kinds that are only found by looking: then one looks around each fixture.
@@ -138,6 +144,10 @@ class Guard:
         self.known = Known(settings.baseline, config.hook)
         #: What the tests hold of the budget.
         self.leasing: Leasing | None = None
+        #: The journal of this process.
+        self.keeping: Keeping | None = None
+        #: Told of the end of each test: node id, start, stop, outcome, payload.
+        self.tell: Callable[[str, float, float, str, dict[str, Any]], object] = lambda *_: None
 
     def lease_by(self, leasing: Leasing) -> None:
         """Claim what tests need from ``leasing``, from now on."""
@@ -174,46 +184,76 @@ class Guard:
             "the thread's own traceback is shown as the cause"
         )
 
-    # Scopes.
+    # Scopes. Whatever is done here is done for every test of a suite: what is only of interest when
+    # something has happened is looked for then.
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
-        self.monitor.start()
+        if not self.monitor.running:
+            self.monitor.start()
+        if self.lifeline.lost:
+            # A test can take the GIL before the monitor has run at all.
+            self.lifeline.beat(time.monotonic())
+            # Whatever came since we began to watch, by imports and plugins, is nobody's.
+            self.tracker.sweep()
         # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
         if self.leasing is not None:
             self.leasing.claim(item)
-        if self._item is None:
-            # What came since we began to watch, by imports and plugins, is nobody's.
-            self.tracker.sweep()
         self.sticky.last = nextitem is None
-        self._begin(item)
+        self._begun, self._outcome = self._begin(item) - self._started, "passed"
+        if self.keeping is not None:
+            self.keeping.begin(item.nodeid, self._begun)
         try:
             result = yield
-            self.sticky.end_fixtures(item)
+            if self.sticky.leaves:
+                self.sticky.end_fixtures(item)
             return result
         finally:
-            self.scene.end()
-            self.deaths.take()
-            self.stalls.take()
+            if self.scene.owner is not None:
+                self._over(item.nodeid, {})
             if self.leasing is not None:
                 self.leasing.free()
-            self.sticky.leave(item.session)
+            if self.sticky.leaves:
+                self.sticky.leave(item.session)
 
-    def _begin(self, item: pytest.Item) -> None:
-        owner = Owner("function", item.nodeid, code=_code(getattr(item, "function", None)))
-        self._item = item
-        self.scene.begin(owner, frozenset(getattr(item, "fixturenames", ())), time.monotonic())
+    def _begin(self, item: pytest.Item) -> float:
+        self._item, now = item, time.monotonic()
+        owner = Owner("function", item.nodeid, None, _code(getattr(item, "obj", None)))
+        self.scene.begin(owner, getattr(item, "fixturenames", ()), now)
+        return now
 
-    def _phase(self, phase: Any) -> None:
+    def running(self) -> set[str]:
+        """Return the node id of the running test, if there is one."""
+        return {self.scene.owner.node} if self.scene.owner is not None else set()
+
+    def _over(self, nodeid: str, payload: dict[str, Any]) -> None:
+        """The test, or this run of it, has ended and was judged, or was broken off."""
+        self.scene.end()
+        self._errors.clear()
+        if self.deaths.deaths:
+            self.deaths.take()
+        if self.stalls.stalls:
+            self.stalls.take()
+        now = time.monotonic() - self._started
+        if self.keeping is not None:
+            self.keeping.end(nodeid, self._begun, now, self._outcome, payload)
+        self.tell(nodeid, self._begun, now, self._outcome, payload)
+
+    def _phase(self, phase: Phase) -> None:
         # An interrupt can have come between the windows' ends: a new phase starts without any.
         self.interrupter.windows = 0
         self.scene.phase = phase
         self.scene.touch(time.monotonic())
+        if self.lifeline.vitals is not None:
+            self.lifeline.phase(phase)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self) -> None:
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if self.scene.owner is None:
+            # A rerun of the test is a new owner, under the same protocol.
+            self._begin(item)
         self._phase("setup")
         if self.leasing is not None:
             self.leasing.refuse()
@@ -236,16 +276,18 @@ class Guard:
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
-        fixture = Fixture(fixturedef.argname, fixturedef.scope, request.node.nodeid, _code(fixturedef.func))
-        owner = None
-        if self._fine:
-            self.tracker.sweep()
-        if fixture.scope != "function":
+        scene, owner, scope = self.scene, None, fixturedef.scope
+        fixture = Fixture(fixturedef.argname, scope, request.node.nodeid, _code(fixturedef.func))
+        if scope != "function":
             # What is there already is not of this fixture, though nobody saw it being made.
             self.tracker.sweep()
-            owner = Owner(fixture.scope, fixture.node, fixture, fixture.code)
+            owner = Owner(scope, fixture.node, fixture, fixture.code)
             self._owners[fixturedef] = owner
-        self.scene.enter(fixture, owner, time.monotonic())
+            # Runs last, when everything that the fixture has is torn down.
+            fixturedef.addfinalizer(partial(self._finished, fixturedef))
+        elif self._fine:
+            self.tracker.sweep()
+        scene.enter(fixture, owner, time.monotonic())
         self.interrupter.windows += 1
         value = None
         try:
@@ -255,9 +297,9 @@ class Guard:
             self.interrupter.windows -= 1
             if owner is not None or self._fine:
                 self.tracker.sweep()
-            self.scene.leave(fixture, owner, value, time.monotonic())
+            scene.leave(fixture, owner, value, time.monotonic())
 
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+    def _finished(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         owner = self._owners.pop(fixturedef, None)
         if owner is not None:
             # Its things may have been born long ago: no counter will have moved.
@@ -270,48 +312,77 @@ class Guard:
 
     # Verdicts.
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        if call.excinfo is not None:
+            self._errors[call.when] = call.excinfo.value
+
+    def _complete(self, report: pytest.TestReport) -> None:
+        error = self._errors.pop(report.when, None)
+        if error is not None:
+            self.lifeline.complete(report, error)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         # After all teardown, so that nothing of the suite is cut short; not by raising, since an exception in
         # teardown is swallowed by xfail and sets off reruns.
+        if self.leasing is not None:
+            # At the end of each phase: whoever waits for us waits on.
+            self.leasing.desk.progress()
+        if self._errors:
+            self._complete(report)
         if self.scene.owner is not None:
-            self.scene.rerun |= str(report.outcome) == "rerun"  # an outcome of rerun plugins
-            # An expected failure has a traceback like any other.
-            self.scene.failed |= report.failed or self.scene.rerun or hasattr(report, "wasxfail")
+            if report.outcome != "passed":
+                self._note(report)
             if report.when == "teardown":
                 self._judge_test(report)
         return (yield)
 
+    def _note(self, report: pytest.TestReport) -> None:
+        """Note that a phase has not passed: the worst outcome of a test's phases counts."""
+        self.scene.rerun |= str(report.outcome) == "rerun"  # an outcome of rerun plugins
+        # An expected failure has a traceback like any other.
+        self.scene.failed |= report.failed or self.scene.rerun or hasattr(report, "wasxfail")
+        if self._outcome == "passed" or report.failed:
+            self._outcome = str(report.outcome)
+
     def _judge_test(self, report: pytest.TestReport) -> None:
-        owner, failed = self.scene.owner, self.scene.failed
+        owner = self.scene.owner
         assert owner is not None
         owner.ended = True
-        faults = self.sticky.judge(report, again=self.scene.rerun)
-        leaks = self._judge(self._item, verified=not failed)
-        self._own += [leak for leak in leaks if is_own(leak, owner.node)]
-        payload: dict[str, Any] = {
-            "leaks": leaks,
-            "faults": self.shortages.take() + faults,
-            "deaths": [self._death(death) for death in self.deaths.take()],
-            "stalls": [self.dossier.record(stall) for stall in self.stalls.take()],
-        }
-        if self.leasing is not None:
-            payload |= self.leasing.payload()
+        faults = self.shortages.take() + self.sticky.judge(report, again=self.scene.rerun)
+        leaks = self._judge(self._item, verified=not self.scene.failed)
+        payload = self._payload(leaks, faults)
+        if payload:
+            report.user_properties += junit_properties(payload)
+            setattr(report, ATTRIBUTE, payload)
+        if leaks or self._own:
+            self._hold_against(report, leaks, owner)
+        self._over(owner.node, payload)
+
+    def _payload(self, leaks: list[dict[str, Any]], faults: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return what is to be told of the test that ends: nothing of most."""
+        payload: dict[str, Any] = self.leasing.payload() if self.leasing is not None else {}
+        if leaks:
+            payload["leaks"] = leaks
+        if faults:
+            payload["faults"] = faults
+        if self.deaths.deaths:
+            payload["deaths"] = [self._death(death) for death in self.deaths.take()]
+        if self.stalls.stalls:
+            payload["stalls"] = [self.dossier.record(stall) for stall in self.stalls.take()]
         if self.tracker.notes:
             payload["notes"] = [*payload.get("notes", []), *self.tracker.notes]
             self.tracker.notes.clear()
-        self._attach(report, payload)
-        # One error however often a test is run: it comes with the last run, which is the one that counts.
-        if not self.scene.rerun:
-            if self._own and self._settings.leaks == "error":
-                self._fail(report, self._own)
-            self._own = []
-        # A rerun of the test is a new owner, under the same protocol.
-        assert self._item is not None
-        self._begin(self._item)
+        counts = self.tracker.counts()
+        filled = {name: entries for name, entries in payload.items() if entries}
+        if not filled and counts is self._told:
+            return {}
+        self._told = counts
+        return filled | self._state()
 
-    def _attach(self, report: pytest.TestReport, payload: dict[str, Any]) -> None:
-        filled: dict[str, Any] = {name: entries for name, entries in payload.items() if entries}
+    def _state(self) -> dict[str, Any]:
+        """Return what is to be known of this process."""
         process = {
             "id": self._worker,
             "pid": os.getpid(),
@@ -319,12 +390,16 @@ class Guard:
             "unable": self._unable(),
             "watching": self.tracker.watching(),
         }
-        report.user_properties += junit_properties(payload)
-        state = {"counts": self.tracker.counts(), "process": process}
-        # Nearly every test changes nothing of this: then it need not be carried, written and read.
-        if filled or state != self._told:
-            self._told = state
-            setattr(report, ATTRIBUTE, filled | state)
+        return {"counts": self.tracker.counts(), "process": process}
+
+    def _hold_against(self, report: pytest.TestReport, leaks: list[dict[str, Any]], owner: Owner) -> None:
+        self._own += [leak for leak in leaks if is_own(leak, owner.node)]
+        # One error however often a test is run: it comes with the last run, which is the one that counts.
+        if not self.scene.rerun:
+            if self._own and self._settings.leaks == "error":
+                self._fail(report, self._own)
+                self._outcome = "failed"
+            self._own = []
 
     def _unable(self) -> str | None:
         fault = self.monitor.fault
@@ -390,4 +465,5 @@ class Guard:
         leaks = self._judge(None, verified=True)
         self.tracker.note_excused()
         payload: dict[str, Any] = self.leasing.payload() if self.leasing is not None else {}
-        return payload | {"leaks": leaks, "notes": [*payload.get("notes", []), *self.tracker.notes]}
+        notes = [*payload.get("notes", []), *self.tracker.notes]
+        return payload | self._state() | {"leaks": leaks, "notes": notes}

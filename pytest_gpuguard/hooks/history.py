@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_gpuguard.hooks.affinity import SEEN
-from pytest_gpuguard.hooks.guard import ATTRIBUTE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     import pytest
 
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.plan.history import History, Measured
+    from pytest_gpuguard.report.model import TestSpan
 
 __all__ = ["KEY", "Remembering", "remembered"]
 
@@ -38,29 +39,31 @@ class Remembering:
         The run.
     notes
         Gets what people should know.
+    spans
+        Returns what is known of each test.
     """
 
-    def __init__(self, config: pytest.Config, settings: Settings, notes: list[str]) -> None:
-        self._config, self._profile, self._notes = config, settings.profile, notes
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._facts: dict[str, dict[str, Any]] = {}
+    def __init__(
+        self,
+        config: pytest.Config,
+        settings: Settings,
+        notes: list[str],
+        spans: Callable[[], Iterable[TestSpan]],
+    ) -> None:
+        self._config, self._profile, self._notes, self._spans = config, settings.profile, notes, spans
         self._shared: set[str] = set()
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[report.nodeid] += report.duration
+    def reported(self, report: pytest.TestReport) -> None:
+        """Take the names of session fixtures with parameters, of which workers have heard."""
         self._shared.update(getattr(report, SEEN, ()))
-        facts = getattr(report, ATTRIBUTE, {}).get("facts")
-        if facts:
-            self._facts[report.nodeid] = facts
 
     # Not a wrapper: the record, with these notes in it, is made when all of these are over.
     def pytest_sessionfinish(self) -> None:
         from pytest_gpuguard.plan.history import Measured, suggestions, wrong_claims
 
-        run: dict[str, Measured] = {}
-        for nodeid, seconds in self._seconds.items():
-            facts = self._facts.get(nodeid, {})
-            run[nodeid] = Measured(seconds, facts.get("peak", {}), facts.get("reserved", {}))
+        run = {
+            span.nodeid: Measured(span.stop - span.start, span.peak, span.reserved) for span in self._spans()
+        }
         self._keep(run)
         lines = wrong_claims(run)
         self._notes += lines[:_SHOWN]

@@ -36,35 +36,24 @@ class Keeping:
     """
 
     def __init__(self, folder: Path, worker: str, started: float) -> None:
-        self._worker, self._started = worker, started
-        self._journal = Journal(folder / JOURNALS / f"{worker}-{os.getpid()}.jsonl")
-        self._begun, self._outcome = 0.0, "passed"
+        self._worker, self._started, self._pid = worker, started, os.getpid()
+        self._journal = Journal(folder / JOURNALS / f"{worker}-{self._pid}.jsonl")
         self._said: dict[str, Any] = {}
 
-    def _now(self) -> float:
-        return round(time.monotonic() - self._started, 4)
+    def begin(self, nodeid: str, at: float) -> None:
+        """Note that a test begins."""
+        self._journal.write(begin=nodeid, worker=self._worker, pid=self._pid, at=at)
 
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._begun, self._outcome = self._now(), "passed"
-        self._journal.write(begin=nodeid, worker=self._worker, pid=os.getpid(), at=self._begun)
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._outcome == "passed" or report.failed:
-            self._outcome = str(report.outcome)
-        if report.when == "teardown":
-            payload = self._changed(getattr(report, ATTRIBUTE, {}))
-            self._journal.write(
-                end=report.nodeid,
-                worker=self._worker,
-                start=self._begun,
-                at=self._now(),
-                outcome=self._outcome,
-                payload=payload,
-            )
+    def end(self, nodeid: str, start: float, at: float, outcome: str, payload: dict[str, Any]) -> None:
+        """Note how a test ended."""
+        if payload:
+            payload = self._changed(payload)
+        self._journal.write(
+            end=nodeid, worker=self._worker, start=start, at=at, outcome=outcome, payload=payload
+        )
 
     def _changed(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """Return what is not as it was said last: of most tests there is nothing to say."""
+        """Return what is not as it was said last."""
         changed = {name: value for name, value in payload.items() if self._said.get(name) != value}
         self._said |= {name: payload[name] for name in ("counts", "process") if name in payload}
         return changed
@@ -73,8 +62,7 @@ class Keeping:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         output = getattr(session.config, "workeroutput", {})
-        self._journal.write(
-            over=self._worker, pid=os.getpid(), at=self._now(), payload=output.get(ATTRIBUTE, {})
-        )
+        at = round(time.monotonic() - self._started, 4)
+        self._journal.write(over=self._worker, pid=self._pid, at=at, payload=output.get(ATTRIBUTE, {}))
         self._journal.close()
         return result

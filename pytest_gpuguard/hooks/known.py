@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.markers import carriers
+
 if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Known", "is_own"]
 
-_WRONG = pytest.StashKey[pytest.UsageError]()
 _TAKES = {"kind", "match", "reason", "issue"}
 
 
@@ -65,19 +66,17 @@ class Known:
         return None
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        for item in items:
+        errors: dict[str, pytest.UsageError] = {}
+        for item in carriers(items, {"known_leak"}):
             wrong = next(filter(None, map(_wrong, item.iter_markers("known_leak"))), None)
             if wrong is not None:
                 error = pytest.UsageError(f"GPG501: {item.nodeid}: mark known_leak: {wrong}")
                 # Raised in a worker it would end the run as a fault of xdist's: there the test fails.
                 if not hasattr(config, "workerinput"):
                     raise error
-                item.stash[_WRONG] = error
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        if _WRONG in item.stash:
-            raise item.stash[_WRONG]
+                errors[item.nodeid] = error
+        if errors:
+            config.pluginmanager.register(_Refusing(errors), "gpuguard-known-refusing")
 
     def mark(self, item: pytest.Item | None, leaks: list[dict[str, Any]]) -> None:
         """Note on each leak why it is tolerated, if it is; without a test where none is running any more."""
@@ -106,6 +105,18 @@ class Known:
         if entry is None:
             return None
         return {"by": "baseline", "reason": entry.reason, "issue": entry.issue, "until": entry.until}
+
+
+class _Refusing:
+    """Fails the tests with a wrong mark; there only where there are any."""
+
+    def __init__(self, errors: dict[str, pytest.UsageError]) -> None:
+        self._errors = errors
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if item.nodeid in self._errors:
+            raise self._errors[item.nodeid]
 
 
 def is_own(leak: dict[str, Any], nodeid: str) -> bool:

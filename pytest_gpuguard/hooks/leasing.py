@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.errors import GuardError
-from pytest_gpuguard.hooks.markers import asked_by, demand_of, is_skipped, marked_at, names_in_force, site_of
+from pytest_gpuguard.hooks.markers import (
+    asked_by,
+    carriers,
+    demand_of,
+    is_skipped,
+    marked_at,
+    names_in_force,
+    site_of,
+)
 from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.uses import Uses
 from pytest_gpuguard.plan.declared import anything_declared, declared_by, foresee
@@ -63,6 +71,8 @@ class Leasing:
         self._config, self._settings, self.desk = config, settings, desk
         self._names: tuple[str, ...] = ()
         self._modules: frozenset[str] = frozenset()
+        # Whether any test or fixture of the suite says what it needs.
+        self._asked = False
         self._item: pytest.Item | None = None
         self._lease: Lease | None = None
         self._refusal: tuple[Exception, Mapping[str, int]] | None = None
@@ -81,7 +91,8 @@ class Leasing:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         config, items = session.config, session.items
         self._names = names_in_force(config)
-        for item in items:
+        for item in carriers(items, self._names):
+            self._asked = True
             try:
                 item.stash[_DEMAND] = demand_of(item, self._names)
             except pytest.UsageError as error:
@@ -89,14 +100,20 @@ class Leasing:
                 if not hasattr(config, "workerinput"):
                     raise
                 item.stash[_WRONG] = error
-        self._modules = frozenset(str(item.path) for item in items)
+        if anything_declared():
+            self._asked = True
+            self._modules = frozenset(str(item.path) for item in items)
+            config.pluginmanager.register(_Parts(self), "gpuguard-parts")
 
     # One test, told by the outermost wrapper.
 
     def claim(self, item: pytest.Item) -> None:
         """Claim everything that ``item`` is known to need; errors are kept for its set-up."""
+        self._item = item
+        if not self._asked:  # nearly always
+            return
         wrong = item.stash.get(_WRONG, None)
-        self._item, self._refusal = item, (wrong, {}) if wrong is not None else None
+        self._refusal = (wrong, {}) if wrong is not None else None
         own = item.stash.get(_DEMAND, None)
         self._foreseen = self._foresee(item) if anything_declared() else []
         if own is None and not self._foreseen:
@@ -145,8 +162,11 @@ class Leasing:
 
     def free(self) -> None:
         """Give back what the running test held; what wide fixtures hold stays."""
+        self._item = None
+        if not (self._asked or self.uses.any):
+            return
         leases = [*self._late, self._lease]
-        self._item = self._lease = self._refusal = self._account = None
+        self._lease = self._refusal = self._account = None
         self._foreseen, self._late = [], []
         self.uses.end()
         for lease in leases:
@@ -186,25 +206,7 @@ class Leasing:
 
     # Fixtures.
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(
-        self,
-        fixturedef: pytest.FixtureDef[Any],
-        request: Any,  # the type that pytest gives it is private
-    ) -> Generator[None, object, object]:
-        declared = declared_by(fixturedef.func)
-        if declared is None:
-            return (yield)
-        try:
-            account = self._take_part(fixturedef, declared, request.node.nodeid)
-        except (pytest.skip.Exception, pytest.fail.Exception) as refusal:
-            # Kept as pytest keeps the error of a fixture; without it the fixture could not be finished.
-            fixturedef.cached_result = (None, fixturedef.cache_key(request), (refusal, refusal.__traceback__))
-            raise
-        with self.uses.during(account):
-            return (yield)
-
-    def _take_part(self, fixturedef: pytest.FixtureDef[Any], declared: Declared, node: str) -> Account | None:
+    def take_part(self, fixturedef: pytest.FixtureDef[Any], declared: Declared, node: str) -> Account | None:
         """Take a fixture's part out of the test's lease, or claim it; return where uses of it are counted.
 
         That is nowhere else but in the test's own account for a part that is as short-lived as the test.
@@ -233,7 +235,8 @@ class Leasing:
         self._account.amounts.subtract(lease.amounts)
         return lease
 
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+    def give_part(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Give back the part of a fixture of wider scope that is finished."""
         _, lease = self._wide.pop(fixturedef, (None, None))
         self.desk.give(lease)
 
@@ -247,12 +250,10 @@ class Leasing:
 
     # The run.
 
-    def pytest_runtest_logreport(self) -> None:
-        # At the end of each phase: whoever waits for us waits on.
-        self.desk.progress()
-
     def payload(self) -> dict[str, Any]:
         """Return what is to be known of the budget since the last time, and forget it."""
+        if self.desk.quiet and not self.uses.any and self._account is None:
+            return {}
         waits, self.desk.waits = self.desk.waits, []
         account = self._account
         facts = {"reserved": dict(account.amounts) if account is not None else {}, "peak": self.uses.peak}
@@ -264,3 +265,31 @@ class Leasing:
             "facts": {name: amounts for name, amounts in facts.items() if amounts},
             "devices": self.desk.devices_used,
         }
+
+
+class _Parts:
+    """What fixtures say that they need; its hooks are there only where any fixture says so."""
+
+    def __init__(self, leasing: Leasing) -> None:
+        self._leasing = leasing
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self,
+        fixturedef: pytest.FixtureDef[Any],
+        request: Any,  # the type that pytest gives it is private
+    ) -> Generator[None, object, object]:
+        declared = declared_by(fixturedef.func)
+        if declared is None:
+            return (yield)
+        try:
+            account = self._leasing.take_part(fixturedef, declared, request.node.nodeid)
+        except (pytest.skip.Exception, pytest.fail.Exception) as refusal:
+            # Kept as pytest keeps the error of a fixture; without it the fixture could not be finished.
+            fixturedef.cached_result = (None, fixturedef.cache_key(request), (refusal, refusal.__traceback__))
+            raise
+        with self._leasing.uses.during(account):
+            return (yield)
+
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        self._leasing.give_part(fixturedef)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +18,7 @@ from pytest_gpuguard.track.vitals import Vitals
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_gpuguard.hooks.dossier import Dossier
     from pytest_gpuguard.hooks.runfolder import RunFolder
@@ -59,7 +58,11 @@ class Lifeline:
         self._distributed = hasattr(config, "workerinput")
         self._parent = os.getppid()
         self._orphaned: tuple[float, object] | None = None
-        self._vitals: Vitals | None = None
+        #: Whether somebody has taken the timer, so that the next test needs a beat before it begins.
+        self.lost = True
+        self._leased = False
+        #: The page; there is none without workers.
+        self.vitals: Vitals | None = None
         self._timer: Timer | None = None
         #: Asked at each phase that ended with an exception: they complete its report.
         self.failed: list[Callable[[pytest.TestReport, BaseException], None]] = []
@@ -74,7 +77,7 @@ class Lifeline:
             with contextlib.suppress(OSError):
                 words = LastWords(self._folder.vital(self._worker, "stacks"))
                 config.add_cleanup(words.install())
-                self._vitals = Vitals(self._folder.vital(self._worker, "page"), words.signal)
+                self.vitals = Vitals(self._folder.vital(self._worker, "page"), words.signal)
                 self._timer = Timer(words.file) if timed else None
         elif timed:
             # Nothing is captured now: this is where people look, whatever the tests do to theirs.
@@ -86,13 +89,15 @@ class Lifeline:
 
     def look(self, now: float) -> None:
         """Show that the monitor runs, and see whether anybody is left to report to."""
-        self._beat(now)
+        self.beat(now)
         if self._distributed and os.getppid() != self._parent:
             self._end_as_an_orphan(now)
 
-    def _beat(self, now: float) -> None:
-        if self._vitals is not None:
-            self._vitals.look(now)
+    def beat(self, now: float) -> None:
+        """Show that this process is alive, and put off its end."""
+        self.lost = False
+        if self.vitals is not None:
+            self.vitals.look(now)
         if self._timer is not None:
             since = self._scene.progress if self._scene.progress is not None else now
             self._timer.keep(now, max(since + self._settings.stall_end, now) + TIMER_LATER)
@@ -128,43 +133,33 @@ class Lifeline:
 
     # What is on the page.
 
+    def phase(self, phase: str) -> None:
+        """Note that a phase of a test begins."""
+        if self.vitals is None:
+            return
+        self.vitals.say("phase", phase)
+        if phase == "setup":
+            leases = "\n".join(self._dossier.leases())
+            if leases or self._leased:
+                self.say("leases", leases)
+                self.say("last", "")
+            self._leased = bool(leases)
+
     def say(self, slot: str, text: str) -> None:
         """Put a text on the page."""
-        if self._vitals is not None:
-            self._vitals.say(slot, sound(text))
+        if self.vitals is not None:
+            self.vitals.say(slot, sound(text))
 
     def used(self, amounts: Mapping[str, int], line: str) -> None:
         """Note the latest use of what is budgeted."""
-        if self._vitals is not None:
+        if self.vitals is not None:
+            self._leased = True
             from pytest_gpuguard.budget.wording import amounts_text
 
             self.say("last", f"{amounts_text(amounts)} at {line}")
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_setup(self) -> None:
-        # The first test can take the GIL before the monitor has run at all.
-        self._beat(time.monotonic())
-        if self._vitals is not None:
-            self.say("phase", "setup")
-            self.say("leases", "\n".join(self._dossier.leases()))
-            self.say("last", "")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        self.say("phase", "call")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_teardown(self) -> None:
-        self.say("phase", "teardown")
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-        report = yield
-        if call.excinfo is not None:
-            self._complete(report, call.excinfo.value)
-        return report
-
-    def _complete(self, report: Any, error: BaseException) -> None:
+    def complete(self, report: Any, error: BaseException) -> None:
+        """Add to a report what is known of the exception that its phase ended with."""
         stacks = error.stacks if isinstance(error, TestEnded) else ""
         # In the representation itself, since sections of a report do not reach JUnit.
         if stacks and hasattr(report.longrepr, "addsection"):
@@ -177,3 +172,4 @@ class Lifeline:
         # pytest's own implementation has just cancelled the one timer, and with it ours.
         if self._timer is not None:
             self._timer.lost()
+            self.lost = True

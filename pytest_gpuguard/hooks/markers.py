@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from pytest_gpuguard.plan.declared import Asked, Site
     from pytest_gpuguard.plan.demand import Demand
 
-__all__ = ["asked_by", "demand_of", "is_skipped", "marked_at", "names_in_force", "register", "site_of"]
+__all__ = [
+    "asked_by",
+    "carriers",
+    "demand_of",
+    "is_skipped",
+    "marked_at",
+    "names_in_force",
+    "register",
+    "site_of",
+]
 
 _KEYWORDS = "memory=, pinned=, count=1, exclusive=False, simulator=True, capability=, resources={}"
 _LINES = {
@@ -52,6 +61,22 @@ def register(config: pytest.Config) -> None:
 def names_in_force(config: pytest.Config) -> tuple[str, ...]:
     """Return the names of our marks in this project; asked late, since conftest files register marks too."""
     return ("gpuguard",) if _theirs(config) else tuple(_LINES)
+
+
+def carriers(items: Iterable[pytest.Item], names: Collection[str]) -> Iterator[pytest.Item]:
+    """Yield the tests that have a mark of these names, on themselves or on what they are in.
+
+    Asked of every test of a suite, nearly all of which have none: what they are in is looked at once.
+    """
+    inside: dict[int, bool] = {}
+    for item in items:
+        parent = item.parent
+        marked = inside.get(id(parent))
+        if marked is None:
+            above = parent.iter_markers() if parent is not None else ()
+            marked = inside[id(parent)] = any(mark.name in names for mark in above)
+        if marked or any(mark.name in names for mark in item.own_markers):
+            yield item
 
 
 def _marks(item: pytest.Item, names: tuple[str, ...]) -> Iterator[tuple[object, pytest.Mark]]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuguard.hooks.markers import demand_of, names_in_force
-from pytest_gpuguard.plan.declared import declared_by
+from pytest_gpuguard.hooks.markers import carriers, demand_of, names_in_force
+from pytest_gpuguard.plan.declared import anything_declared, declared_by
 
 if TYPE_CHECKING:
     from pytest_gpuguard.plan.demand import Demand
@@ -26,15 +26,25 @@ def lacking(demand: Demand) -> str | None:
 
 
 class Needs:
+    """Looks at a suite once: where nothing asks for a device, nothing is looked at while the tests run."""
+
+    # When every other hook, of whatever conftest, has added its marks.
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        config = session.config
+        names = names_in_force(config)
+        if anything_declared() or any(carriers(session.items, names)):
+            config.pluginmanager.register(_Looking(names), "gpuguard-needs-looking")
+
+
+class _Looking:
     """What marks and fixtures say of devices, looked at before a test or fixture is set up."""
 
-    def __init__(self) -> None:
-        self._names: tuple[str, ...] | None = None
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        if self._names is None:
-            self._names = names_in_force(item.config)
         try:
             demand = demand_of(item, self._names)
         except pytest.UsageError as error:

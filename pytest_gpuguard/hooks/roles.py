@@ -13,7 +13,7 @@ from pytest_gpuguard.hooks.absent import AbsentLibraries
 from pytest_gpuguard.hooks.crashes import Crashes
 from pytest_gpuguard.hooks.cutoff import CutOff
 from pytest_gpuguard.hooks.desk import Desk
-from pytest_gpuguard.hooks.gather import Gather
+from pytest_gpuguard.hooks.gather import Gather, Reports
 from pytest_gpuguard.hooks.guard import Guard
 from pytest_gpuguard.hooks.history import Remembering
 from pytest_gpuguard.hooks.keeping import Keeping
@@ -64,12 +64,20 @@ def activate(config: pytest.Config) -> None:
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
     if config.getoption("collectonly"):
         Preview.register(config, settings)
-    config.pluginmanager.register(Remembering(config, settings, gather.notes), "gpuguard-remembering")
+    remembering = Remembering(config, settings, gather.notes, gather.spans)
+    config.pluginmanager.register(remembering, "gpuguard-remembering")
     if guard is not None:
-        guard.lifeline.cut_off = CutOff(config, gather.cut_off)
+        guard.tell = gather.took
+        begun = guard.running
+
+        def have_begun() -> set[str]:
+            return {span.nodeid for span in gather.spans()} | begun()
+
+        guard.lifeline.cut_off = CutOff(config, gather.cut_off, have_begun)
         guard.sticky.left = guard.lifeline.cut_off.left
         config.pluginmanager.register(guard.lifeline.cut_off, "gpuguard-cutoff")
     else:
+        config.pluginmanager.register(Reports(gather.reported, remembering.reported), "gpuguard-reports")
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
         config.pluginmanager.register(scheduling, "gpuguard-scheduling")
         crashes = Crashes(config, folder, gather.started, gather.add, gather.died)
@@ -104,7 +112,8 @@ def _guard(
     guard.install(config)
     config.pluginmanager.register(guard.known, "gpuguard-known")
     if folder is not None:
-        config.pluginmanager.register(Keeping(folder.path, worker, started), "gpuguard-keeping")
+        guard.keeping = Keeping(folder.path, worker, started)
+        config.pluginmanager.register(guard.keeping, "gpuguard-keeping")
     Publisher.register(config, leasing)
     Ungrouped.register(config, guard.tracker.notes.setdefault)
     config.pluginmanager.register(AbsentLibraries(), "gpuguard-absent")

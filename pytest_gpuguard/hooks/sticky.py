@@ -52,7 +52,8 @@ class StickyErrors:
         #: The error, once there is one.
         self._error = 0
         self._found: dict[str, Any] | None = None
-        self._leaves = False
+        #: Whether this process, or the run, ends after the test that is over.
+        self.leaves = False
         #: Whether no test follows in this process.
         self.last = False
         #: Returns the tests that have not begun; there is none in a worker.
@@ -106,7 +107,7 @@ class StickyErrors:
         if not self._error and glance():
             # Its error was expected, or swallowed.
             self._check(report)
-        if not self._error or again or self._leaves:
+        if not self._error or again or self.leaves:
             return []
         # Somebody may have mended it since: a reset of the device.
         self._error = self._error and unusable(_PATIENCE)
@@ -114,8 +115,8 @@ class StickyErrors:
             self._found = None
             return []
         assert self._found is not None
-        self._leaves = not self.last
-        if self._leaves and self._distributed:
+        self.leaves = not self.last
+        if self.leaves and self._distributed:
             report.user_properties.append((LEAVING, self._name))
         return [self._found | {"what": self._told()}]
 
@@ -137,7 +138,7 @@ class StickyErrors:
 
     def end_fixtures(self, item: pytest.Item) -> None:
         """End the fixtures of wider scopes: nobody asks them to afterwards, and they may own processes."""
-        if self._leaves and self._distributed:
+        if self.leaves and self._distributed:
             plugins = item.config.pluginmanager
             # Of a test that is over other plugins have forgotten what they need.
             others = [plugin for name, plugin in plugins.list_name_plugin() if name != "runner"]
@@ -147,7 +148,7 @@ class StickyErrors:
 
     def leave(self, session: pytest.Session) -> None:
         """End this process, or the run, if the test that is over left the context unusable."""
-        if not self._leaves:
+        if not self.leaves:
             return
         if self._distributed:
             _save_coverage()

@@ -41,6 +41,8 @@ class Uses:
         self._claim, self._give = claim, give
         self._accounts: list[_Entry] = []
         self._late: list[Callable[[], None]] = []
+        #: Whether the running test has used anything.
+        self.any = False
         self._now = Counter[str]()
         #: The most that the running test had of each resource, whether claimed beforehand or not.
         self.peak: dict[str, int] = {}
@@ -49,6 +51,7 @@ class Uses:
 
     def open(self, account: Account) -> None:
         """Use ``account`` until the running test ends."""
+        self.any = True
         self._accounts.append(_Entry(account))
 
     @contextmanager
@@ -67,7 +70,7 @@ class Uses:
     def end(self) -> None:
         """Close every account: the test is over."""
         late, self._late, self._accounts = self._late, [], []
-        self._now, self.peak = Counter(), {}
+        self._now, self.peak, self.any = Counter(), {}, False
         for end in late:
             end()
 
@@ -93,6 +96,7 @@ class Uses:
             GPG308, when more of a resource is used than was claimed of it.
         """
         __tracebackhide__ = True
+        self.any = True
         self.saw(uses, line)
         taken: list[tuple[Account, dict[str, int]]] = []
 

@@ -106,10 +106,12 @@ class Gathered:
         self, nodeid: str, worker: str, start: float, stop: float, outcome: str, facts: Payload | None = None
     ) -> TestSpan:
         """Take the end of one phase of a test; the worst outcome of its phases counts."""
-        # Three times for each test: every object that is not made here counts.
+        # For each test, twice where workers report: every object that is not made here counts.
         span = self.tests.get((nodeid, worker))
         if span is None:
-            span = self.tests[nodeid, worker] = TestSpan(nodeid, worker, round(start, 4), 0.0, outcome)
+            span = self.tests[nodeid, worker] = TestSpan(
+                nodeid, worker, round(start, 4), round(stop, 4), outcome
+            )
         elif span.outcome == "passed" or outcome == "failed":
             span.outcome = outcome
         span.stop = max(span.stop, round(stop, 4))

@@ -38,7 +38,8 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
     if file.startswith("<site>/_pytest/"):
         file, line = "", 0
-    closing = closing_method(fixture.made) if fixture.made else None
+    made = fixture.made
+    closing = closing_method(made) if made else None
     return {
         "name": next(
             (name for start, name in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
@@ -48,9 +49,9 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
         "file": file,
         "line": line,
         "yields": bool(code and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)),
-        "made": fixture.made.__name__ if fixture.made else None,
+        "made": made.__name__ if made else None,
         "closing": closing,
-        "edit": edit(code, fixture.made.__name__, closing) if code and fixture.made and closing else [],
+        "edit": edit(code, made.__name__, closing) if code and made and closing else [],
     }
 
 

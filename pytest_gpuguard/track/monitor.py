@@ -31,14 +31,15 @@ class Monitor:
         self._wake = threading.Event()
         self._over = threading.Event()
         self._gone = threading.Event()
-        self._running = False
+        #: Whether it has begun to look.
+        self.running = False
         #: What ended it, if anything did: without it no wait is bounded, so this must be said.
         self.fault: BaseException | None = None
 
     def start(self) -> None:
         """Begin to look, unless it already does."""
-        if not self._running:
-            self._running = True
+        if not self.running:
+            self.running = True
             _thread.start_new_thread(self._run, ())
 
     def alarm(self) -> None:
@@ -49,7 +50,7 @@ class Monitor:
         """End the thread; wait for it at most ``timeout`` seconds."""
         self._over.set()
         self._wake.set()
-        if self._running:
+        if self.running:
             self._gone.wait(timeout)
 
     def _run(self) -> None:

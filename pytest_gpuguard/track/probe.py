@@ -108,7 +108,10 @@ class Probe(Protocol):
         """Return what was reported before and is still there."""
 
     def known(self, suspect: Suspect) -> str | None:
-        """Return why a library keeps it for good, or None when nobody is known to."""
+        """Return why a library keeps it for good, or None when nobody is known to.
+
+        An empty reason: it is the interpreter's own, and not counted.
+        """
 
     def seen(self) -> Mapping[str, int]:
         """Return how many things of each kind were seen so far."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_gpuguard.track.closing import closing_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import CodeType
 
     from pytest_gpuguard.track.stacks import RawStack
@@ -37,7 +37,12 @@ class Fixture:
     scope: str
     node: str
     code: CodeType | None
-    made: type | None = None
+    gave: type | None = None
+
+    @property
+    def made(self) -> type | None:
+        """The class of its value, if that can be closed."""
+        return self.gave if self.gave is not None and closing_method(self.gave) is not None else None
 
 
 @dataclass(slots=True, eq=False)
@@ -109,25 +114,26 @@ class Scene:
     fixtures: list[Fixture] = field(default_factory=list)
     owners: list[Owner] = field(default_factory=list)
     standing: list[Owner] = field(default_factory=list)
-    closure: frozenset[str] = frozenset()
+    closure: Collection[str] = ()
     failed: bool = False
     rerun: bool = False
     progress: float | None = None
     own: list[Fixture] = field(default_factory=list)
     makers: list[Callable[[], Birth | None]] = field(default_factory=list)
 
-    def begin(self, owner: Owner, closure: frozenset[str], now: float) -> None:
+    def begin(self, owner: Owner, closure: Collection[str], now: float) -> None:
         """A test begins (or begins again, when it is rerun)."""
         self.owner, self.closure, self.phase, self.progress = owner, closure, "setup", now
         self.failed = self.rerun = False
         self.fixtures.clear()
         self.owners.clear()
         self.own.clear()
-        self.standing = [standing for standing in self.standing if not standing.ended]
+        if self.standing:
+            self.standing = [standing for standing in self.standing if not standing.ended]
 
     def end(self) -> None:
         """No test is running any more."""
-        self.owner, self.closure, self.progress = None, frozenset(), None
+        self.owner, self.closure, self.progress = None, (), None
 
     def enter(self, fixture: Fixture, owner: Owner | None, now: float) -> None:
         """A fixture's set-up begins; ``owner`` is given for every scope wider than a function."""
@@ -146,8 +152,7 @@ class Scene:
             pass
         while owner is not None and self.owners and self.owners.pop() is not owner:
             pass
-        if value is not None and closing_method(type(value)) is not None:
-            fixture.made = type(value)
+        fixture.gave = None if value is None else type(value)
         self.touch(now)
 
     def touch(self, now: float) -> None:

@@ -279,7 +279,7 @@ class TaskProbe(LookingProbe[_Task]):
         if not library:
             return None
         if natives.is_interpreter(library):
-            return "the timer of faulthandler"
+            return ""  # the timer of faulthandler
         # What the first import of a library starts is there for good; what it starts later may not be.
         if (
             library not in self._before

@@ -203,8 +203,10 @@ class Tracker:
             seen.update(probe.seen())
             existed.update(probe.existed())
             unable |= dict.fromkeys(probe.kinds, self._fault or probe.unable)
+        known = {kind: self.known[kind] + existed[kind] for kind in seen}
+        # What was known and has gone since was seen too.
         return {
-            kind: {"seen": number, "known": self.known[kind] + existed[kind], "unable": unable.get(kind)}
+            kind: {"seen": max(number, known[kind]), "known": known[kind], "unable": unable.get(kind)}
             for kind, number in seen.items()
         }
 
@@ -226,8 +228,9 @@ class Tracker:
     def _suspects(self, probes: Iterable[Probe]) -> Iterable[Suspect]:
         for probe in probes:
             for suspect in probe.suspects():
-                if probe.known(suspect):
-                    self.known[suspect.kind] += 1
+                why = probe.known(suspect)
+                if why is not None:
+                    self.known[suspect.kind] += bool(why)
                     suspect.birth.reported = True
                 else:
                     yield suspect
