@@ -140,6 +140,10 @@ class Shares:
                 return False
         return True
 
+    def within(self, lane: Lane[Worker], test: int) -> bool:
+        """Return whether ``test`` takes nothing beside what is kept free for ``lane``."""
+        return self._together(lane, (*lane.heavy, test)) <= lane.commitment
+
     def barred(self, lane: Lane[Worker], test: int, others: Iterable[Lane[Worker]]) -> bool:
         """Return whether ``test`` cannot run on ``lane`` as long as the others keep what they keep."""
         kept = Counter[str]()

@@ -255,8 +255,10 @@ class Scheduler(Generic[Worker]):
         sent: list[int] = []
         while len(lane.pending) < 2 and (test := self._next(lane)) is not None:
             self._take(lane, test, sent)
-        if len(lane.pending) > 1 and not lane.heavy and not self._awaited(lane):
-            self._fill(lane, sent)
+        if len(lane.pending) > 1:
+            self._go_ahead(lane, sent)
+            if not lane.heavy and not self._awaited(lane):
+                self._fill(lane, sent)
         if sent:
             self._door.send(lane.worker, sent)
         if len(lane.pending) > 1:
@@ -276,19 +278,34 @@ class Scheduler(Generic[Worker]):
             lane.loose = None
         self._shares.commit(lane)
 
+    def _go_ahead(self, lane: Lane[Worker], sent: list[int]) -> None:
+        """Send more of the group that a worker is at: nobody else may run it, and answers take a while."""
+        while lane.own and self._seconds(lane) < 2 * _LOW_SECONDS and len(lane.pending) < self._chunk:
+            if lane.own[0] in self._suite.needs:
+                return
+            self._take(lane, lane.own.popleft(), sent)
+        if len(lane.pending) == len(lane.heavy) == 2 and not lane.own and lane.loose is None:
+            self._line_up(lane, sent)
+
+    def _line_up(self, lane: Lane[Worker], sent: list[int]) -> None:
+        """Send a third test with a need, if it takes nothing more of the budget and has no room elsewhere."""
+        assert self._waiting is not None
+        others = [other for other in self._lanes.values() if other is not lane]
+        for bucket in self._heavies(lane):
+            test = bucket.tests[0]
+            if self._shares.within(lane, test) and not any(self._fits(other, test) for other in others):
+                self._take(lane, self._waiting.take_heavy(bucket), sent)
+                return
+
     def _fill(self, lane: Lane[Worker], sent: list[int]) -> None:
         """Send tests without a need: enough for a while, and at most the worker's part of what is left."""
         assert self._waiting is not None
         most = min(self._waiting.count // (2 * len(self._lanes)), self._chunk)
         while len(lane.pending) < most and self._seconds(lane) < 2 * _LOW_SECONDS:
-            if lane.own:
-                if lane.own[0] in self._suite.needs:
-                    return
-                test = lane.own.popleft()
-            elif (found := self._waiting.take_free(lane.key, self._keys())) is not None:
-                test, lane.key = found
-            else:
+            found = None if lane.own else self._waiting.take_free(lane.key, self._keys())
+            if found is None:
                 return
+            test, lane.key = found
             self._take(lane, test, sent)
 
     def _awaited(self, lane: Lane[Worker]) -> bool:
