@@ -41,4 +41,4 @@ def mode_used() -> str:
     name = device_in_use()
     if name is not None:
         return mode_of(name)
-    return "sim" if "numba.cuda.simulator.kernel" in sys.modules else "none"
+    return "sim" if "numba.cuda" in sys.modules and simulated(None) else "none"

@@ -20,7 +20,6 @@ from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.report.baseline import apply
 from pytest_gpuguard.report.build import Gathered, build, encode, group
 from pytest_gpuguard.report.journal import Journal
-from pytest_gpuguard.report.lines import wrapped
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
 from pytest_gpuguard.report.reading import read_report
@@ -265,10 +264,13 @@ class Gather:
             self._folder.write_head(msgspec.json.encode({"run": self._head(), "settings": self._shown()}))
 
     def _build(self, exit_status: int) -> RunReport:
+        import msgspec
+
         self._gathered.add({"notes": self.notes})
         interrupted = exit_status == pytest.ExitCode.INTERRUPTED
         head = self._head(exit_status, "interrupted" if interrupted else "finished")
-        return build(self._gathered, head, self._shown(), self._known.baseline, self._known.today)
+        report = build(self._gathered, head, self._shown(), self._known.baseline, self._known.today)
+        return msgspec.structs.replace(report, failed_by=self._run_level())
 
     def _write(self, report: RunReport) -> None:
         import msgspec
@@ -289,10 +291,9 @@ class Gather:
             return
         verbosity = self._config.get_verbosity("gpuguard")
         lines = section_lines(self._report, verbosity)
-        why = [line for reason in self._run_level() for line in wrapped(reason, "bad")]
-        if lines or why:
+        if lines:
             terminalreporter.section("gpuguard")
-            self._print(terminalreporter, [*lines, *([[], *why] if why else []), []])
+            self._print(terminalreporter, [*lines, []])
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
         if self._settings.report is not None and verbosity >= 0 and self._unwritten is None:

@@ -73,7 +73,7 @@ class Shortages:
             text = f"{headline}\nwho held it could not be found out: {said(problem)}"
         shown: Any = report.longrepr
         if hasattr(shown, "addsection"):
-            again = f"{headline}\nwho held what when it first ran out in this run is in the section gpuguard"
+            again = f"{headline}\nwho held what is told where it first ran out, see {code} below"
             shown.addsection("gpuguard: out of memory", text or again)
         self._faults.append(
             {

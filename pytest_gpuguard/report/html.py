@@ -105,6 +105,8 @@ def _hash(text: str) -> str:
 def _mood(report: RunReport) -> str:
     """Return bad, warn or good."""
     verdict = report.verdict
+    if report.failed_by:
+        return "bad"
     if verdict.leaks > verdict.leaks_known or verdict.faults or verdict.deadlocks or verdict.timeouts:
         return "bad"
     return "warn" if summary(report) or report.run.end != "finished" else "good"

@@ -79,6 +79,7 @@ def _sections(report: RunReport) -> Iterator[str]:
         "running": "This run goes on.",
     }
     yield ends.get(report.run.end, "")
+    yield "\n".join(f"- {_inline(reason)}" for reason in report.failed_by)
     yield _table(report.groups)
     yield _budget(report)
     blocks = [plain(block) for block in trouble_blocks(report)]

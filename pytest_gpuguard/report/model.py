@@ -289,7 +289,8 @@ class Run(msgspec.Struct, frozen=True):
 class RunReport(msgspec.Struct, frozen=True):
     """Everything that is known of a run; ``notes`` is what people should know of it.
 
-    ``limits`` is the budget in force, ``unfinished`` the tests that had begun when the run was cut off.
+    ``limits`` is the budget in force, ``unfinished`` the tests that had begun when the run was cut off,
+    ``failed_by`` why the run fails whatever its tests did.
     """
 
     schema_version: int
@@ -312,3 +313,4 @@ class RunReport(msgspec.Struct, frozen=True):
     faults: list[Fault] = []
     gone: list[Gone] = []
     unfinished: list[TestSpan] = []
+    failed_by: list[str] = []

@@ -196,9 +196,9 @@ def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
     """Return the body of the terminal section; empty when there is nothing to say."""
     blocks = trouble_blocks(report)
     news = [group for group in report.groups if group.status != "known"]
-    if verbosity < 0 and not news:
+    if verbosity < 0 and not (news or report.failed_by):
         return []
-    if not (report.groups or blocks or report.run.end in {"cut off", "running"}):
+    if not (report.groups or blocks or report.failed_by or report.run.end in {"cut off", "running"}):
         return []
     style = "bad" if news else "warn"
     lines: list[Line] = [[Piece(line, style)] for line in textwrap.wrap(summary(report), WIDTH)]
@@ -208,7 +208,8 @@ def section_lines(report: RunReport, verbosity: int = 0) -> list[Line]:
         lines += [[], *block]
     if len(shown) < len(report.groups):
         lines += [[], [Piece(f"and {len(report.groups) - len(shown)} more leaks: -v shows them")]]
-    return lines
+    why = [line for reason in report.failed_by for line in wrapped(reason, "bad")]
+    return [*lines, [], *why] if lines and why else lines + why
 
 
 def closing_lines(report: RunReport, verbosity: int = 0) -> list[Line]:

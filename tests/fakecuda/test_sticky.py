@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -163,3 +164,47 @@ def test_a_synchronisation_that_hangs_holds_up_no_verdict(guarded):
     result, report = guarded(suite(breaks), faults=hang, hang_limit=600)
     assert result.outcomes == {"failed": 1, "passed": 6}
     assert report.faults == []
+
+
+def test_the_question_starts_nothing_and_makes_no_context(fake_lane):
+    result = fake_lane.script(
+        """
+        import ctypes
+        from pytest_gpuguard.devices.health import device_in_use, glance, unusable
+        print(unusable(60), glance(), device_in_use())  # nobody has loaded the driver
+        from tests.fakecuda.control import attach
+        driver = attach()
+        print(unusable(60), glance(), device_in_use())  # loaded, not started
+        driver.library.cuInit(0)
+        print(unusable(60), glance(), device_in_use())  # started, without a context
+        looks = {"cuCtxGetCurrent", "cuDeviceGetCount"}
+        print([call.name for call in driver.calls() if call.name not in looks])
+        """
+    )
+    *answers, calls = result.check().stdout.splitlines()
+    assert answers == ["0 0 None"] * 3
+    assert calls == "['cuInit', 'cuDevicePrimaryCtxGetState']"
+
+
+COVERAGE = """
+    import sys, types
+    from pathlib import Path
+
+    class Coverage:
+        @classmethod
+        def current(cls):
+            return cls()
+        def stop(self):
+            self.stopped = True
+        def save(self):
+            Path(__file__).with_name("saved.txt").write_text(str(self.stopped))
+
+    sys.modules["coverage"] = types.SimpleNamespace(Coverage=Coverage)
+"""
+
+
+def test_what_coverage_has_measured_is_saved_before_a_worker_leaves(guarded):
+    (guarded.folder / "suite" / "conftest.py").write_text(textwrap.dedent(COVERAGE))
+    result, _ = guarded(suite(FAILS), "-n", "1")
+    assert result.outcomes == {"failed": 1, "passed": 6}
+    assert (guarded.folder / "suite" / "saved.txt").read_text() == "True"

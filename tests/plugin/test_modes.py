@@ -59,6 +59,8 @@ def test_a_required_device_fails_the_run(run):
     )
     assert "gpuguard: mode sim, required: gpu" in said
     assert inner.report.run.exit_status == 1
+    assert len(inner.report.failed_by) == 2
+    assert any(re.search("GPG406", line) for line in inner.section)
 
 
 def test_a_run_in_which_nothing_was_skipped_fails_too_if_none_used_a_device(run):
