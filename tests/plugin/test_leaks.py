@@ -340,8 +340,9 @@ CLEAN = """
 def test_a_clean_run_says_what_was_watched_and_no_more(run):
     inner = run.watched(test_it=CLEAN)
     assert inner.section == []
-    header, closing, blank = [line for line in inner.out.splitlines() if line.startswith("gpuguard")]
+    header, mode, closing, blank = [line for line in inner.out.splitlines() if line.startswith("gpuguard")]
     assert header == "gpuguard: active settle=0.2s"
+    assert mode == "gpuguard: mode sim (NUMBA_ENABLE_CUDASIM is set)"
     assert closing == "gpuguard: 1 thread seen in 1 test, nothing left behind"
     assert blank.startswith("gpuguard: watched, none seen: ")
     assert "pinned, device, stream, event" in blank
