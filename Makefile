@@ -36,6 +36,10 @@ test-gpu: $(READY)
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak tests
 
+# All of the solver's kernels for all architectures, without a device; the table in the docs. Five minutes.
+offline: $(READY)
+	NUMBA_ENABLE_CUDASIM=0 $(BIN)/python -m solver.offline --write docs/reference/kernels.md
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

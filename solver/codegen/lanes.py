@@ -128,4 +128,9 @@ def _rest(text: Pieces, store: _Store, width: int) -> list[str]:
         "if status >= 0:",
         *indent([*text.finish, f"{store.at['run']} = -1", "active -= 1", "refill = True"]),
     ]
-    return [f"for l in range({width}):", f"    if {store.at['todo']} != 0:", *indent(after, 2)]
+    return [
+        f"for l in range({width}):",
+        # What is due has a run: said again for the compiler, see `solver.codegen.savepoints`.
+        f"    if {store.at['todo']} != 0 and {store.at['run']} >= 0:",
+        *indent(after, 2),
+    ]

@@ -1,35 +1,20 @@
-"""Compiles the kernels for real devices on a machine without one, and reads what the compiler says of them.
-
-``python -m solver.offline`` prints registers, stack, spills and double-precision instructions of every
-method, precision and size. It needs no driver and no toolkit, only packages::
-
-    pip install numba-cuda 'nvidia-nvvm==13.0.*' 'nvidia-cuda-nvrtc==13.*' 'nvidia-nvjitlink==13.*'
-
-NVVM 13.0 writes a PTX version that every linker since takes; what a newer one writes, older tools refuse.
-"""
+"""One kernel to machine code for real devices, and what the compiler says of it."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
 import os
 import re
-import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from solver.codegen.programs import kernel_function
-from solver.numerics.methods import METHODS
-from solver.numerics.recipe import Event, Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from solver.numerics.recipe import Recipe
 
-__all__ = ["CAPABILITIES", "Compiled", "compile_kernel", "matrix", "unavailable"]
+__all__ = ["CAPABILITIES", "Compiled", "compile_kernel", "unavailable"]
 
 CAPABILITIES = ((7, 5), (8, 0), (8, 6), (9, 0), (10, 0), (12, 0))
 """Turing to Blackwell."""
@@ -157,88 +142,3 @@ def _number(pattern: str, log: str) -> int:
         message = f"the linker's report says nothing of {pattern!r}; it reads: {log[:500]!r}"
         raise RuntimeError(message)
     return int(found[-1])
-
-
-def lorenz(t: float, y: Any, p: Any) -> Any:
-    """Lorenz' system, 3 states, rho as parameter."""
-    return (10.0 * (y[1] - y[0]), y[0] * (p[0] - y[2]) - y[1], y[0] * y[1] - (8 / 3) * y[2])
-
-
-def ring8(t: float, y: Any, p: Any) -> Any:
-    """Lorenz' 1996 ring of 8 states."""
-    return (
-        (y[1] - y[6]) * y[7] - y[0] + p[0],
-        (y[2] - y[7]) * y[0] - y[1] + p[0],
-        (y[3] - y[0]) * y[1] - y[2] + p[0],
-        (y[4] - y[1]) * y[2] - y[3] + p[0],
-        (y[5] - y[2]) * y[3] - y[4] + p[0],
-        (y[6] - y[3]) * y[4] - y[5] + p[0],
-        (y[7] - y[4]) * y[5] - y[6] + p[0],
-        (y[0] - y[5]) * y[6] - y[7] + p[0],
-    )
-
-
-def ring12(t: float, y: Any, p: Any) -> Any:
-    """Lorenz' 1996 ring of 12 states."""
-    return (
-        (y[1] - y[10]) * y[11] - y[0] + p[0],
-        (y[2] - y[11]) * y[0] - y[1] + p[0],
-        (y[3] - y[0]) * y[1] - y[2] + p[0],
-        (y[4] - y[1]) * y[2] - y[3] + p[0],
-        (y[5] - y[2]) * y[3] - y[4] + p[0],
-        (y[6] - y[3]) * y[4] - y[5] + p[0],
-        (y[7] - y[4]) * y[5] - y[6] + p[0],
-        (y[8] - y[5]) * y[6] - y[7] + p[0],
-        (y[9] - y[6]) * y[7] - y[8] + p[0],
-        (y[10] - y[7]) * y[8] - y[9] + p[0],
-        (y[11] - y[8]) * y[9] - y[10] + p[0],
-        (y[0] - y[9]) * y[10] - y[11] + p[0],
-    )
-
-
-def _first(t: float, y: Any, p: Any) -> Any:
-    return y[0]
-
-
-def matrix() -> Iterator[tuple[str, Recipe]]:
-    """Yield name and recipe of every kernel that is looked after."""
-    for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-        bits = f"f{8 * dtype.itemsize}"
-        for method in METHODS:
-            yield f"{method} {bits} n=3", Recipe(lorenz, 3, 1, method, dtype, fixed=method == "rk4")
-        yield f"tsit5 {bits} n=3 points", Recipe(lorenz, 3, 1, "tsit5", dtype, points=True)
-        events = (Event(_first, terminal=1),)
-        yield (
-            f"tsit5 {bits} n=3 points event",
-            Recipe(lorenz, 3, 1, "tsit5", dtype, points=True, events=events),
-        )
-        yield f"tsit5 {bits} n=8", Recipe(ring8, 8, 1, "tsit5", dtype)
-        yield f"tsit5 {bits} n=12", Recipe(ring12, 12, 1, "tsit5", dtype)
-
-
-def main(arguments: list[str]) -> int:
-    """Compile the matrix and print the table, or JSON lines; exit code 3 when that is impossible here."""
-    parser = argparse.ArgumentParser(prog="python -m solver.offline", description=main.__doc__)
-    parser.add_argument("--only", default="", help="regular expression that selects kernels by name")
-    parser.add_argument("--json", action="store_true", help="one JSON object per kernel and architecture")
-    options = parser.parse_args(arguments)
-    if reason := unavailable():
-        print(f"kernels cannot be compiled here: {reason}", file=sys.stderr)  # noqa: T201 - a command
-        return 3
-    for name, recipe in matrix():
-        if re.search(options.only, name):
-            for result in compile_kernel(name, recipe):
-                print(json.dumps(asdict(result)) if options.json else _line(result), flush=True)  # noqa: T201
-    return 0
-
-
-def _line(result: Compiled) -> str:
-    return (
-        f"{result.kernel:28} {result.capability:7} {result.registers:4} registers {result.stack:5} B stack "
-        f"{result.spill_stores:4}/{result.spill_loads:<4} B spilled {result.doubles:5} f64 "
-        f"{result.calls:2} calls {result.cubin:7} B {result.seconds:5.1f} s"
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
