@@ -21,7 +21,7 @@ def verbs(group=main, above="gpuguard"):
             yield f"{above} {name}", command
 
 
-@pytest.mark.parametrize(("name", "command"), verbs())
+@pytest.mark.parametrize(("name", "command"), list(verbs()))
 def test_a_verb_is_documented_with_its_options(name, command):
     assert f"`{name}" in PAGE
     assert command.help

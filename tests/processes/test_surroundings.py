@@ -16,6 +16,8 @@ import pytest
 from pytest_gpuguard.budget import Budget, BudgetTimeout, BudgetTooLarge, set_limits
 from pytest_gpuguard.budget.settings import Settings
 from pytest_gpuguard.ledger.errors import LedgerLost
+from pytest_gpuguard.ledger.layout import MUTEX
+from pytest_gpuguard.ledger.mutex import Mutex
 from tests.processes.children import Child
 
 # With a safety poll this slow, whoever is granted in time was woken.
@@ -64,6 +66,13 @@ def wait_for_line(mine, count):
     while len(mine.snapshot().waiters) < count:
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def stop_between_decisions(child, root):
+    """Stop a child while it is not in the mutex, where everybody would be stopped with it."""
+    (path,) = root.glob(f"*/*/*/{MUTEX}")
+    with path.open("rb+") as file, Mutex(file.fileno, path, timeout=LONG).hold():
+        child.stop()
 
 
 def test_a_killed_holder_frees_its_bytes_and_the_waiter_is_woken(tmp_path):
@@ -121,7 +130,7 @@ def test_a_stopped_head_of_the_line_is_passed_over_and_served_when_it_goes_on(tm
     lease = mine.acquire({"u": 8})
     head = waiter(tmp_path, 6)
     wait_for_line(mine, 1)
-    head.stop()
+    stop_between_decisions(head, tmp_path)
     # It looks when it is rung; the stall it sees then ends by its own clock.
     second = waiter(tmp_path, 4, grace=0.2)
     wait_for_line(mine, 2)

@@ -110,7 +110,8 @@ def test_an_error_while_copying_reaches_the_caller_and_frees_the_buffers(monkeyp
                 solve_decay(solver)
         assert isinstance(caught.value.__cause__, OSError)
         # The error is kept, the locals of its frames are not: through them it would keep all buffers.
-        assert kept[0]() is None
+        # Another writer, which met the same error, may still be at it.
+        assert eventually(lambda: all(local() is None for local in kept))
         assert eventually(lambda: not solver.kernel.output_arrays._active_buffers)
         # The thread lives on, and so does the solver.
         assert np.isfinite(solve_decay(solver).ys).all()
