@@ -39,6 +39,8 @@ _RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 #: Libraries that start CUDA in ways that :func:`~pytest_gpuguard.devices.trim.started` does not see.
 _OTHERS = ("cupy", "cuda.core", "pycuda", "jaxlib")
 
+_STARTERS = ("numba.cuda.cudadrv.driver", "torch", *_OTHERS)
+
 _library: Any = None
 
 
@@ -55,6 +57,8 @@ def _loaded() -> Any:
 
 def _in_use() -> Any:
     """Return the driver's library if the calling thread has a context, else None."""
+    if _library is None and not any(map(sys.modules.__contains__, _STARTERS)):
+        return None  # nearly always
     if _library is None and started() is None and not any(name in sys.modules for name in _OTHERS):
         return None
     driver, context = _loaded(), ctypes.c_void_p()

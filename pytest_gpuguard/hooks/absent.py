@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_gpuguard.devices.modes import mode_here
-
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -47,6 +45,8 @@ class AbsentLibraries:
         library = missing[-1] if missing else next(iter(_DRIVER.findall(str(report.longrepr))), None)
         if library is None:
             return
+        from pytest_gpuguard.devices.modes import mode_here
+
         mode, evidence = mode_here()
         if mode in {"none", "sim"}:
             reason = f"needs a device, and {library}, which is not here either: mode {mode}, {evidence}"

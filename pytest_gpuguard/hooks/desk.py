@@ -6,15 +6,12 @@ import time
 from collections import ChainMap, Counter
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.budget import Budget, BudgetDeadlock, BudgetTimeout, BudgetTooLarge
-from pytest_gpuguard.budget.messages import too_large
 from pytest_gpuguard.budget.wording import amounts_text
 from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.discovery import free_bytes
 from pytest_gpuguard.devices.trim import trim
 from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.blockers import blockers
-from pytest_gpuguard.hooks.host import Host, slots_of
 from pytest_gpuguard.ledger.places import default_root
 from pytest_gpuguard.units import format_bytes, format_seconds
 
@@ -24,7 +21,8 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_gpuguard.budget import Lease, Snapshot
+    from pytest_gpuguard.budget import Budget, Lease, Snapshot
+    from pytest_gpuguard.hooks.host import Host
     from pytest_gpuguard.hooks.settings import Settings
     from pytest_gpuguard.plan.declared import Asked
     from pytest_gpuguard.track.scope import Scene
@@ -73,6 +71,8 @@ class Desk:
     def host(self) -> Host:
         """What there is; looked for when first asked."""
         if self._host is None:
+            from pytest_gpuguard.hooks.host import Host
+
             self._host = Host(self._settings.budget)
         return self._host
 
@@ -170,6 +170,8 @@ class Desk:
     @property
     def devices_used(self) -> list[dict[str, Any]]:
         """The devices on which something was claimed so far, as the record has them."""
+        from pytest_gpuguard.hooks.host import slots_of
+
         if not self._level:
             return []
         return [
@@ -235,6 +237,8 @@ class Desk:
         if self._budget is None:
             # A folder that was named is made, wherever it is; /tmp is there.
             self.directory.mkdir(parents=True, exist_ok=True)
+            from pytest_gpuguard.budget import Budget
+
             self._budget = Budget(
                 self.host.limits,
                 self.directory,
@@ -250,6 +254,8 @@ class Desk:
 
     def _beside_what_is_held(self, wants: Mapping[str, int]) -> dict[str, int]:
         """Return ``wants`` less the places on devices that this process has already."""
+        from pytest_gpuguard.hooks.host import slots_of
+
         left = dict(wants)
         for device in self.host.devices:
             slots = slots_of(device)
@@ -263,6 +269,9 @@ class Desk:
         return dict.fromkeys(used, self._settings.context) if self._settings.context else {}
 
     def _refuse_beside_contexts(self, wants: Mapping[str, int]) -> None:
+        from pytest_gpuguard.budget import BudgetTooLarge
+        from pytest_gpuguard.budget.messages import too_large
+
         for device, size in self._contexts_for(wants).items():
             amount, limit = wants[device] + size, self.host.limits[device]
             if amount > limit:
@@ -273,6 +282,8 @@ class Desk:
                 raise BudgetTooLarge(f"{text}\n{context}")
 
     def _acquire(self, wants: Mapping[str, int], what: str) -> Lease:
+        from pytest_gpuguard.budget import BudgetDeadlock, BudgetTimeout
+
         budget, began = self._opened(), time.monotonic()
         timed, end = self._scene.progress is not None, "interrupted"
         seen: list[Snapshot | None] = []

@@ -11,7 +11,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.hooks.ended import TestEnded
-from pytest_gpuguard.report.dossier import dossier, dossier_edges, dossier_states
 from pytest_gpuguard.report.lines import count
 from pytest_gpuguard.track.leak import created, origin
 from pytest_gpuguard.track.stacks import capture
@@ -103,6 +102,8 @@ class Dossier:
 
     def write(self, stall: Stall) -> str:
         """Write stacks and state, ask the others for theirs, and return all of it as text."""
+        from pytest_gpuguard.report.dossier import dossier, dossier_edges, dossier_states
+
         self.stacks, self.beside, shown = all_stacks(), all_stacks(main=False), ""
         others: list[dict[str, Any]] = []
         silent: list[str] = []

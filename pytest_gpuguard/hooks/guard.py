@@ -420,7 +420,10 @@ class Guard:
     def _judge(self, item: pytest.Item | None, *, verified: bool) -> list[dict[str, Any]]:
         if self._settings.leaks == "off":
             return []
-        leaks = self.sticky.believable(self.tracker.judge(verified=verified))
+        found = self.tracker.judge(verified=verified)
+        if not found:
+            return found
+        leaks = self.sticky.believable(found)
         self.known.mark(item, leaks)
         self.tracker.reap()
         for leak in leaks:

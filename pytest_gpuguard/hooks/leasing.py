@@ -14,6 +14,7 @@ import pytest
 
 from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.hooks.markers import (
+    anything_declared,
     asked_by,
     carriers,
     demand_of,
@@ -24,7 +25,6 @@ from pytest_gpuguard.hooks.markers import (
 )
 from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.uses import Uses
-from pytest_gpuguard.plan.declared import anything_declared, declared_by, foresee
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -131,6 +131,8 @@ class Leasing:
 
     def _foresee(self, item: pytest.Item) -> list[Declared]:
         standing = [declared for declared, _ in self._wide.values()]
+        from pytest_gpuguard.plan.declared import foresee
+
         found = foresee(getattr(item, "fixturenames", ()), site_of(item, self._modules))
         return [declared for declared in found if declared not in standing]
 
@@ -279,6 +281,8 @@ class _Parts:
         fixturedef: pytest.FixtureDef[Any],
         request: Any,  # the type that pytest gives it is private
     ) -> Generator[None, object, object]:
+        from pytest_gpuguard.plan.declared import declared_by
+
         declared = declared_by(fixturedef.func)
         if declared is None:
             return (yield)

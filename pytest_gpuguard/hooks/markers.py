@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.plan.demand import Demand
 
 __all__ = [
+    "anything_declared",
     "asked_by",
     "carriers",
     "demand_of",
@@ -61,6 +63,12 @@ def register(config: pytest.Config) -> None:
 def names_in_force(config: pytest.Config) -> tuple[str, ...]:
     """Return the names of our marks in this project; asked late, since conftest files register marks too."""
     return ("gpuguard",) if _theirs(config) else tuple(_LINES)
+
+
+def anything_declared() -> bool:
+    """Return whether any fixture of the suite says what it needs."""
+    module = sys.modules.get("pytest_gpuguard.plan.declared")
+    return module is not None and bool(module.anything_declared())
 
 
 def carriers(items: Iterable[pytest.Item], names: Collection[str]) -> Iterator[pytest.Item]:

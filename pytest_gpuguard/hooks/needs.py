@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuguard.hooks.markers import carriers, demand_of, names_in_force
-from pytest_gpuguard.plan.declared import anything_declared, declared_by
+from pytest_gpuguard.hooks.markers import anything_declared, carriers, demand_of, names_in_force
 
 if TYPE_CHECKING:
     from pytest_gpuguard.plan.demand import Demand
@@ -55,6 +54,8 @@ class _Looking:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: Any) -> None:
+        from pytest_gpuguard.plan.declared import declared_by
+
         declared = declared_by(fixturedef.func)
         reason = lacking(declared.demand) if declared is not None else None
         if reason is None:

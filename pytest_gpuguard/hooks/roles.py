@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.hooks.absent import AbsentLibraries
-from pytest_gpuguard.hooks.crashes import Crashes
 from pytest_gpuguard.hooks.cutoff import CutOff
 from pytest_gpuguard.hooks.desk import Desk
 from pytest_gpuguard.hooks.gather import Gather, Reports
@@ -20,13 +19,10 @@ from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.modes import Modes
 from pytest_gpuguard.hooks.placement import Placement, place_here
-from pytest_gpuguard.hooks.preview import Preview
 from pytest_gpuguard.hooks.runfolder import RunFolder
-from pytest_gpuguard.hooks.scheduling import Scheduling
 from pytest_gpuguard.hooks.settings import resolve
 from pytest_gpuguard.hooks.transport import Publisher
 from pytest_gpuguard.hooks.ungrouped import Ungrouped
-from pytest_gpuguard.hooks.watching import watch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +59,8 @@ def activate(config: pytest.Config) -> None:
     config.pluginmanager.register(modes, "gpuguard-modes")
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
     if config.getoption("collectonly"):
+        from pytest_gpuguard.hooks.preview import Preview
+
         Preview.register(config, settings)
     remembering = Remembering(config, settings, gather.notes, gather.spans)
     config.pluginmanager.register(remembering, "gpuguard-remembering")
@@ -77,6 +75,10 @@ def activate(config: pytest.Config) -> None:
         guard.sticky.left = guard.lifeline.cut_off.left
         config.pluginmanager.register(guard.lifeline.cut_off, "gpuguard-cutoff")
     else:
+        from pytest_gpuguard.hooks.crashes import Crashes
+        from pytest_gpuguard.hooks.scheduling import Scheduling
+        from pytest_gpuguard.hooks.watching import watch
+
         config.pluginmanager.register(Reports(gather.reported, remembering.reported), "gpuguard-reports")
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
         config.pluginmanager.register(scheduling, "gpuguard-scheduling")

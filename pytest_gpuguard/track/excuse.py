@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gpuguard.track.referrers import kept_by_traceback
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -62,5 +60,7 @@ class Excuses:
 
 def _excusable(bunches: list[list[object]]) -> list[bool]:
     # Where nobody tells which objects stand for a thing, they may be the traceback's for good.
+    from pytest_gpuguard.track.referrers import kept_by_traceback
+
     told = iter(kept_by_traceback([bunch for bunch in bunches if bunch]))
     return [next(told) if bunch else True for bunch in bunches]

@@ -6,10 +6,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.track import numba_driver
 from pytest_gpuguard.track.arrivals import Arrivals
-from pytest_gpuguard.track.living import Living
-from pytest_gpuguard.track.numba_simulator import NumbaSimulator
+from pytest_gpuguard.track.living import DRIVER, Living
 from pytest_gpuguard.track.probe import Suspect
 from pytest_gpuguard.track.words import said
 
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from pytest_gpuguard.track.living import Thing
+    from pytest_gpuguard.track.numba_driver import NumbaDriver
+    from pytest_gpuguard.track.numba_simulator import NumbaSimulator
     from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Places
 
@@ -81,9 +81,9 @@ class HandleSuspect(Suspect):
     def reap(self, timeout: float) -> str:
         """Free it where the driver can; an object of the suite that still points to it then dangles."""
         del timeout
-        if self.thing.source == numba_driver.SOURCE:
+        if self.thing.source == DRIVER:
             # Its owner may have been reaped a moment ago: what waits in a queue must not be freed twice.
-            numba_driver.flush()
+            _flush()
         if not self.thing.alive:
             return "stopped before its turn: freed with another leak"
         if self.thing.free is None:
@@ -91,6 +91,12 @@ class HandleSuspect(Suspect):
         if not self.things:
             return _freed(self.thing)
         return "left alone: objects of the suite still point to it, and would read what was freed"
+
+
+def _flush() -> None:
+    from pytest_gpuguard.track.numba_driver import flush
+
+    flush()
 
 
 def _freed(thing: Thing) -> str:
@@ -119,7 +125,7 @@ class HandleProbe:
         self.kinds = kinds
         self.living = Living(scene)
         self._busy = busy
-        self._attached: list[numba_driver.NumbaDriver | NumbaSimulator] = []
+        self._attached: list[NumbaDriver | NumbaSimulator] = []
         self._looked_at = 0
 
     def install(self) -> Callable[[], None]:
@@ -134,14 +140,18 @@ class HandleProbe:
         return uninstall
 
     def _arrived(self, module: ModuleType) -> None:
-        source: numba_driver.NumbaDriver | NumbaSimulator
+        source: NumbaDriver | NumbaSimulator
         # The simulator puts its own modules in the place of the true ones.
         driver = sys.modules["numba.cuda.cudadrv.driver"]
         if ".simulator." in driver.__name__:
+            from pytest_gpuguard.track.numba_simulator import NumbaSimulator
+
             source = NumbaSimulator(self.living)
             source.attach(module)
         else:
-            source = numba_driver.NumbaDriver(self.living)
+            from pytest_gpuguard.track.numba_driver import NumbaDriver
+
+            source = NumbaDriver(self.living)
             source.attach(driver)
         self._attached.append(source)
 
@@ -161,8 +171,8 @@ class HandleProbe:
 
     def suspects(self) -> list[HandleSuspect]:
         found = list(self._ended())
-        if any(suspect.thing.source == numba_driver.SOURCE for suspect in found):
-            numba_driver.flush()
+        if any(suspect.thing.source == DRIVER for suspect in found):
+            _flush()
             found = list(self._ended())
         return found
 

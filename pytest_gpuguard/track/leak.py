@@ -6,7 +6,6 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.closing import closing_method
-from pytest_gpuguard.track.mending import edit
 from pytest_gpuguard.track.stacks import Frame, Places, cut
 from pytest_gpuguard.track.words import sound
 
@@ -38,6 +37,8 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
     if file.startswith("<site>/_pytest/"):
         file, line = "", 0
+    from pytest_gpuguard.track.mending import edit
+
     made = fixture.made
     closing = closing_method(made) if made else None
     return {

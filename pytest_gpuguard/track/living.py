@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.track.scope import Scene
 
-__all__ = ["Living", "Thing"]
+__all__ = ["DRIVER", "Living", "Thing"]
+
+#: The source that knows true frees.
+DRIVER = "numba driver"
 
 
 @dataclass(slots=True, eq=False)

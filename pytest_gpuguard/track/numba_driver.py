@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.devices.trim import flush_numba
+from pytest_gpuguard.track.living import DRIVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NumbaDriver", "flush"]
 
-SOURCE = "numba driver"
+SOURCE = DRIVER
 
 
 class _Made(NamedTuple):

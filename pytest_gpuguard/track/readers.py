@@ -119,6 +119,7 @@ class ReaderProbe:
         self.kinds = kinds & _CODES.keys()
         self._scene = scene
         self._readers = [reader for reader in _READERS if reader.kind in self.kinds]
+        self._libraries = {reader.library for reader in self._readers}
         self._counted: dict[_Reader, int] = {}
         self._grown: list[ReaderSuspect] = []
         self._seen = dict.fromkeys(self.kinds, 0)
@@ -147,6 +148,8 @@ class ReaderProbe:
         return counts
 
     def moved(self) -> bool:
+        if not self._news and not any(map(sys.modules.__contains__, self._libraries)):
+            return False
         return self._news or self._read() != self._counted
 
     def sweep(self) -> None:

@@ -96,11 +96,12 @@ class SegmentProbe(LookingProbe[_Segment]):
         self._foreign: set[tuple[str, int]] = set()
 
     def begin(self) -> Callable[[], None]:
+        self._folder = procfs.Opened(_FOLDER, folder=True)
         self._foreign = {(entry.name, entry.inode()) for entry in os.scandir(_FOLDER)}
         try:
             import _posixshmem  # type: ignore[import-not-found]
         except ImportError:
-            return lambda: None
+            return self._folder.close
         original = _posixshmem.shm_open
 
         def shm_open(path: str, flags: int, *args: Any, **kwargs: Any) -> int:
@@ -115,12 +116,13 @@ class SegmentProbe(LookingProbe[_Segment]):
         def undo() -> None:
             if _posixshmem.shm_open is shm_open:
                 _posixshmem.shm_open = original
+            self._folder.close()
 
         return undo
 
     def count(self) -> object:
         # Other processes move it as well, which costs a look and nothing else.
-        return os.stat(_FOLDER).st_mtime_ns  # noqa: PTH116 - asked after every test
+        return os.fstat(self._folder.fd).st_mtime_ns
 
     def look(self) -> Mapping[tuple[str, int], _Segment]:
         entries = {(entry.name, entry.inode()) for entry in os.scandir(_FOLDER)}

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_gpuguard.track.excuse import Excuses
 from pytest_gpuguard.track.holding import holds, suspended
 from pytest_gpuguard.track.leak import record
-from pytest_gpuguard.track.referrers import holders
 from pytest_gpuguard.track.settle import settle, stretched
 from pytest_gpuguard.track.words import said
 
@@ -243,6 +242,8 @@ class Tracker:
         judged = Judgement(id_, self._worker, os.getpid(), now, self._started, waited, verified)
         leak = record(suspect, self._places, judged)
         if self._referrers and suspect.things:
+            from pytest_gpuguard.track.referrers import holders
+
             leak["subject"]["holders"] = holders(suspect.things, self._places)
         return leak
 
