@@ -6,6 +6,7 @@ Importing it does not import numba; opening a solver does.
 from __future__ import annotations
 
 from solver.batch_solver import BatchSolver, solve_batch
+from solver.devices.cpu import HostDevice
 from solver.devices.rates import Rates
 from solver.errors import (
     DeviceError,
@@ -15,6 +16,9 @@ from solver.errors import (
     WatcherDiedError,
     WritebackError,
 )
+from solver.numerics.drivers import Drivers
+from solver.numerics.recipe import Event
+from solver.numerics.status import Status
 from solver.pipeline.bound import Lanes, Stages
 from solver.pipeline.chunks import Chunks
 from solver.pipeline.faults import Fault
@@ -23,7 +27,7 @@ from solver.pipeline.pool import ChunkBufferPool
 from solver.pipeline.stats import Stats
 from solver.pipeline.watcher import WritebackWatcher
 from solver.problem import Problem
-from solver.solution import DeviceResult, Solution, Status
+from solver.solution import DeviceResult, Solution
 
 __all__ = [
     "BatchSolver",
@@ -32,7 +36,10 @@ __all__ = [
     "Chunks",
     "DeviceError",
     "DeviceResult",
+    "Drivers",
+    "Event",
     "Fault",
+    "HostDevice",
     "Lanes",
     "MemoryManager",
     "OpenHost",

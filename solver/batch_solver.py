@@ -1,60 +1,76 @@
-"""The solver as users see it: a context manager, a function for one call, and the solution."""
+"""The solver as users see it: a context manager, and a function for one call."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from solver.assembly import make_solution, make_work
 from solver.batch import check_dtype, make_batch
-from solver.devices.device import Backend, Device, open_device
+from solver.devices.choice import Backend, open_device
+from solver.devices.cpu import HostDevice
+from solver.ensemble import check_numbers
 from solver.errors import SolverClosedError
+from solver.numerics.methods import method_named
+from solver.numerics.recipe import Event, Recipe
 from solver.pipeline.batch_kernel import BatchKernel
 from solver.pipeline.bound import Lanes
 from solver.pipeline.faults import Fault, make_watcher
+from solver.pipeline.host_kernel import HostKernel
 from solver.pipeline.memory import MemoryManager
-from solver.pipeline.pool import BufferSpec
-from solver.pipeline.work import Work
 from solver.progress import progress_to
-from solver.schedule import fixed_steps
 from solver.solution import DeviceResult, Solution
-from solver.steps import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from solver.batch import Batch
-    from solver.devices.device import CompiledKernel, DeviceArray
+    from solver.devices.device import Device
+    from solver.numerics.drivers import Drivers
     from solver.pipeline.chunks import MemoryLimit
     from solver.pipeline.stats import Stats
-    from solver.pipeline.work import Launch
     from solver.problem import Problem
     from solver.progress import Progress
-    from solver.schedule import Schedule
 
 __all__ = ["BatchSolver", "solve_batch"]
+
+_UNLIMITED = 2**31 - 1
+
+EventLike = Event | Callable[..., Any]
 
 
 class BatchSolver:
     """Solves batches of one problem; owns device arrays, pinned buffers and threads until it is closed.
 
     Dropped without :meth:`close` it is closed by its own threads, and what was still on the way is lost.
+    Results are the same to the last bit on ``cpu``, ``python`` and ``sim``, and however a batch is ordered,
+    cut or spread over buffers and threads.
 
     Parameters
     ----------
     problem
         What to solve.
     method
-        A fixed-step method; see :data:`solver.steps.METHODS`.
+        ``"tsit5"``, ``"dp5"``, ``"bs3"`` or ``"heun2"`` with adaptive or fixed steps, ``"rodas4"`` for stiff
+        problems, ``"rk4"`` with fixed steps only; see :data:`solver.numerics.methods.METHODS` for sources.
     dtype
-        float32 or float64, of states and parameters.
+        float32 or float64, of states, parameters and times.
     backend
-        ``"auto"``, ``"cuda"``, ``"sim"``, or a device.
+        ``"cuda"``, ``"sim"`` (numba's simulator), ``"cpu"`` (compiled, in SIMD lanes), ``"python"`` or a
+        device; ``"auto"`` takes CUDA where a device works, else the processor.
+    rtol, atol
+        A step is good when the estimated error of every state is at most ``atol + rtol*|y|``.
+    max_steps
+        Attempts that each run has, with adaptive steps.
+    contract
+        Let the compiler for the processor fuse multiplications with additions: faster, and no longer the same
+        to the last bit as elsewhere.
     memory_limit
         Forced free device memory: bytes, text such as ``"64 KiB"``, or :class:`solver.Chunks`.
     memory
@@ -76,15 +92,24 @@ class BatchSolver:
         When an argument makes no sense.
     RuntimeError
         When the backend cannot work here.
+
+    Notes
+    -----
+    On ``cpu`` and ``python`` nothing is staged: chunks are solved where their arrays are, and `patience`,
+    `sets`, `copies` and `writers` mean nothing.
     """
 
     def __init__(
         self,
         problem: Problem,
         *,
-        method: str = "rk4",
+        method: str = "tsit5",
         dtype: DTypeLike = np.float64,
-        backend: Backend | Device = "auto",
+        backend: Backend | Device | HostDevice = "auto",
+        rtol: float = 1e-6,
+        atol: float = 1e-8,
+        max_steps: int = 100_000,
+        contract: bool = False,
         memory_limit: MemoryLimit = None,
         memory: MemoryManager | None = None,
         patience: float = 60.0,
@@ -93,9 +118,8 @@ class BatchSolver:
         writers: int = 2,
         fault: Fault = Fault.NONE,
     ) -> None:
-        if method not in METHODS:
-            message = f"method {method!r} is not known; use one of {', '.join(sorted(METHODS))}"
-            raise ValueError(message)
+        method_named(method)
+        check_numbers(0.0, rtol, atol, max_steps)
         if memory is not None and memory_limit is not None:
             message = "memory and memory_limit were both given; say the limit in MemoryManager(limit=...)"
             raise ValueError(message)
@@ -104,20 +128,28 @@ class BatchSolver:
             raise ValueError(message)
         lanes = Lanes(sets, copies, writers)
         self.problem = problem
-        self.method = method
         self.dtype = check_dtype(dtype)
-        self.device = open_device(backend)
         self.memory = memory or MemoryManager(memory_limit)
+        self.device = open_device(backend)
         self.solution: Solution | None = None
-        self._compiled = _compile(problem, method, self.dtype, self.device)
-        self.kernel = BatchKernel(
-            self.device,
-            self.memory,
-            make_watcher(fault, problem.name, patience, self.device.clock),
-            fault.patience(patience),
-            lanes,
+        self._recipe = Recipe(
+            problem.rhs,
+            problem.n_states,
+            problem.n_params,
+            method,
+            self.dtype,
+            fixed=True,
+            contract=contract,
         )
+        self._tolerances = {"rtol": rtol, "atol": atol}
+        self._max_steps = max_steps
+        self.kernel = self._make_kernel(fault, patience, lanes)
         self._closed = False
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self._recipe.method
 
     @property
     def stats(self) -> Stats | None:
@@ -128,10 +160,14 @@ class BatchSolver:
         self,
         y0: ArrayLike,
         params: ArrayLike,
-        t_span: tuple[float, float],
+        t_span: ArrayLike,
         *,
-        dt: float,
+        dt: float | None = None,
+        h0: float = 0.0,
         saveat: ArrayLike | None = None,
+        summary: str | Sequence[str] = (),
+        events: EventLike | Sequence[EventLike] = (),
+        drivers: Drivers | None = None,
         out: NDArray[Any] | None = None,
         result: Literal["host", "device"] = "host",
         progress: bool | Progress = False,
@@ -145,11 +181,23 @@ class BatchSolver:
         params
             Parameters, ``(n_runs, n_params)`` or ``(n_params,)``.
         t_span
-            Start and end.
+            Start and end, ``(2,)``, or ``(n_runs, 2)`` for a span of each run's own.
         dt
-            Longest step.
+            Fixed steps of this length, in units of `t_span`; the last is as short as it has to be. ``None``
+            for adaptive ones.
+        h0
+            First adaptive step; 0 to choose one for each run.
         saveat
-            Times to save at, ``(n_saved,)``; ``None`` saves the final state only.
+            Increasing times to save at, ``(n_saved,)`` or ``(n_runs, n_saved)``; ``None`` saves the final
+            state only. Where runs have spans of their own, times outside of one are NaN.
+        summary
+            ``"mean"``, ``"min"``, ``"max"``, ``"final"``, or several: kept of the states at `saveat`, run by
+            run where they are computed, instead of the states.
+        events
+            What to watch: :class:`solver.Event`, or plain functions ``(t, y, p) -> number`` whose changes of
+            sign are counted.
+        drivers
+            Sampled inputs, the right-hand side's fourth argument: :class:`solver.Drivers`.
         out
             Array for the states, ``(n_runs, n_saved, n_states)``, of the solver's `dtype` and any strides.
             Fastest with the run last in memory, as ``np.zeros((n_saved, n_states, n_runs)).transpose(2, 0,
@@ -175,18 +223,26 @@ class BatchSolver:
             message = f"the solver of {self.problem.name} is closed; open another"
             raise SolverClosedError(message)
         started = time.perf_counter()
-        problem = self.problem
-        batch = make_batch(y0, params, problem.n_states, problem.n_params, self.dtype)
-        schedule = fixed_steps(t_span, dt, saveat)
-        problem.probe(float(t_span[0]), batch.y0[:, 0], batch.params[: problem.n_params, 0])
-        target = _target(batch, schedule, out, result)
-        work = _work(self._compiled, batch, schedule, target, fresh=out is None)
-        with progress_to(progress, problem.name) as show:
+        numbers = {**self._tolerances, **_steps(dt, h0, self._max_steps), "drivers": drivers}
+        batch = make_batch(self.problem, self.dtype, y0, params, t_span, saveat, drivers)
+        recipe = replace(
+            self._recipe,
+            fixed=dt is not None,
+            points=saveat is not None,
+            summary=(summary,) if isinstance(summary, str) else tuple(summary),
+            events=_events(events),
+            n_drivers=drivers.count if drivers else 0,
+            driver_degree=drivers.degree if drivers else 1,
+        )
+        work = make_work(recipe, batch, self.device, numbers, out, result)
+        with progress_to(progress, self.problem.name) as show:
             stats, kept = self.kernel.run(work, show)
-        stats = replace(stats, steps=schedule.n_steps, seconds=time.perf_counter() - started)
-        # The caller's own array, or a view of ours.
-        ys = DeviceResult(kept["ys"]) if target is None else target.transpose(2, 0, 1) if out is None else out
-        self.solution = Solution(schedule.ts, ys, self.kernel.output_arrays.status.host, stats)
+        if kept:
+            states: Any = DeviceResult(kept["ys"])
+        else:
+            states = work.outputs["ys"].transpose(2, 0, 1) if out is None else out
+        stats = replace(stats, seconds=time.perf_counter() - started)
+        self.solution = make_solution(batch, work.outputs, states, stats)
         return self.solution
 
     def close(self, timeout: float | None = None) -> None:
@@ -215,76 +271,60 @@ class BatchSolver:
     ) -> None:
         self.close()
 
+    def _make_kernel(self, fault: Fault, patience: float, lanes: Lanes) -> Any:
+        if isinstance(self.device, HostDevice):
+            if fault is not Fault.NONE:
+                message = f"{fault} needs a writeback thread, and backend {self.device.mode!r} has none"
+                raise ValueError(message)
+            return HostKernel(self.device, self.memory)
+        watcher = make_watcher(fault, self.problem.name, patience, self.device.clock)
+        return BatchKernel(self.device, self.memory, watcher, fault.patience(patience), lanes)
 
-def _compile(problem: Problem, method: str, dtype: np.dtype[Any], device: Device) -> CompiledKernel:
-    # Imported here: numba takes half a second, and reads its switches when it is first imported.
-    from solver.cuda_kernel import build_kernel
 
-    return build_kernel(problem, method, dtype, device.device_function)
-
-
-def _target(batch: Batch, schedule: Schedule, out: NDArray[Any] | None, result: str) -> NDArray[Any] | None:
-    """Return the array for the states, ``(n_saved, n_states, n_runs)``; none when they stay on the device."""
-    n_states, n_runs = batch.y0.shape
-    shape = (n_runs, len(schedule.ts), n_states)
-    if result not in {"host", "device"} or (result == "device" and out is not None):
-        message = f"result must be 'host' or, without out=, 'device'; got {result!r}"
+def _steps(dt: float | None, h0: float, max_steps: int) -> dict[str, Any]:
+    """Return first step and number of attempts."""
+    if dt is None:
+        check_numbers(h0, 1.0, 1.0, max_steps)
+        return {"h0": h0, "max_steps": max_steps}
+    if h0 or not (math.isfinite(dt) and dt > 0):
+        message = f"dt must be a positive step, and stands alone: got dt={dt!r}, h0={h0!r}"
         raise ValueError(message)
-    if out is not None and (out.shape != shape or out.dtype != batch.y0.dtype or not out.flags.writeable):
-        message = (
-            f"out must be a writable array {shape} of {batch.y0.dtype}; got {out.shape} of {out.dtype}"
-            f"{'' if out.flags.writeable else ', read-only'}"
-        )
-        raise ValueError(message)
-    if result == "device":
-        return None
-    return np.empty((*shape[1:], n_runs), batch.y0.dtype) if out is None else out.transpose(1, 2, 0)
+    # The span decides how many there are.
+    return {"h0": dt, "max_steps": _UNLIMITED}
 
 
-def _work(
-    kernel: CompiledKernel, batch: Batch, schedule: Schedule, target: NDArray[Any] | None, *, fresh: bool
-) -> Work:
-    n_states, n_runs = batch.y0.shape
-    outputs: dict[str, NDArray[Any]] = {}
-    kept = {}
-    if target is None:
-        kept["ys"] = BufferSpec((len(schedule.ts), n_states, n_runs), batch.y0.dtype)
-    else:
-        outputs["ys"] = target
-    outputs["status"] = np.empty((n_runs,), np.int32)
-    return Work(
-        launch=_launch_of(kernel),
-        inputs={"y0": batch.y0, "params": batch.params},
-        shared={"starts": schedule.starts, "widths": schedule.widths, "counts": schedule.counts},
-        outputs=outputs,
-        kept=kept,
-        fresh=frozenset(outputs if fresh else {"status"}),
-    )
-
-
-def _launch_of(kernel: CompiledKernel) -> Launch:
-    def launch(device: Device, arrays: Mapping[str, DeviceArray], n_runs: int) -> None:
-        names = ("y0", "params", "starts", "widths", "counts", "ys", "status")
-        device.launch(kernel, n_runs, (*(arrays[name] for name in names), n_runs))
-
-    return launch
+def _events(events: EventLike | Sequence[EventLike]) -> tuple[Event, ...]:
+    given = events if isinstance(events, Sequence) else (events,)
+    return tuple(event if isinstance(event, Event) else Event(event) for event in given)
 
 
 def solve_batch(
     problem: Problem,
     y0: ArrayLike,
     params: ArrayLike,
-    t_span: tuple[float, float],
+    t_span: ArrayLike,
     *,
-    method: str = "rk4",
-    dt: float,
-    saveat: ArrayLike | None = None,
+    method: str = "tsit5",
     dtype: DTypeLike = np.float64,
-    backend: Backend | Device = "auto",
+    backend: Backend | Device | HostDevice = "auto",
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    max_steps: int = 100_000,
     memory_limit: MemoryLimit = None,
+    **options: Any,
 ) -> Solution:
-    """Solve one batch and free everything; parameters and errors as of :class:`BatchSolver`."""
+    """Solve one batch and free everything.
+
+    Parameters and errors are those of :class:`BatchSolver`; `options` those of :meth:`BatchSolver.solve`.
+    """
     with BatchSolver(
-        problem, method=method, dtype=dtype, backend=backend, memory_limit=memory_limit
+        problem,
+        method=method,
+        dtype=dtype,
+        backend=backend,
+        rtol=rtol,
+        atol=atol,
+        max_steps=max_steps,
+        memory_limit=memory_limit,
     ) as solver:
-        return solver.solve(y0, params, t_span, dt=dt, saveat=saveat)
+        return solver.solve(y0, params, t_span, **options)

@@ -6,7 +6,7 @@ All arrays have the run axis last. The arguments of every program are positional
 
 from __future__ import annotations
 
-import threading
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from solver.numerics.drivers import Drivers
     from solver.numerics.recipe import Recipe
 
-__all__ = ["Backend", "Ensemble", "arguments_for", "integrate"]
+__all__ = ["Backend", "Ensemble", "arguments_for", "check_numbers", "integrate"]
 
 Backend = Literal["python", "cpu", "sim", "cuda"]
 THREADS_PER_BLOCK = 64
-
-_simulator = threading.Lock()
-"""The simulator runs one kernel at a time per process and answers a second one with a wrong result."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +105,9 @@ def integrate(
     )
     inputs = _inputs(recipe, y0, params, t_span, ts)
     n_runs = _common_runs(inputs)
-    if not (rtol >= 0 and atol >= 0 and rtol + atol > 0 and max_steps > 0 and (h0 > 0 or not recipe.fixed)):
-        message = (
-            "need rtol, atol >= 0 and not both 0, max_steps > 0, and a step for fixed steps; "
-            f"got rtol={rtol}, atol={atol}, max_steps={max_steps}, h0={h0}"
-        )
+    check_numbers(h0, rtol, atol, max_steps)
+    if recipe.fixed and h0 == 0:
+        message = "fixed steps need a step h0"
         raise ValueError(message)
     written = recipe.outputs(n_runs, inputs[3].shape[0])
     outputs = {name: np.empty(shape, dtype) for name, (shape, dtype) in written.items()}
@@ -133,6 +128,22 @@ def integrate(
     elif n_runs:
         _launch(recipe, n_runs, arguments)
     return Ensemble(*outputs.values())
+
+
+def check_numbers(h0: float, rtol: float, atol: float, max_steps: int) -> None:
+    """Refuse tolerances and steps that make no sense.
+
+    Raises
+    ------
+    ValueError
+        With what was given.
+    """
+    if not (math.isfinite(h0) and h0 >= 0 and rtol >= 0 and atol >= 0 and rtol + atol > 0 and max_steps > 0):
+        message = (
+            "need rtol, atol >= 0 and not both 0, max_steps > 0 and a step h0 >= 0; "
+            f"got rtol={rtol}, atol={atol}, max_steps={max_steps}, h0={h0}"
+        )
+        raise ValueError(message)
 
 
 def arguments_for(
@@ -202,9 +213,11 @@ def _samples(recipe: Recipe, drivers: Drivers | None) -> NDArray[Any]:
 def _launch(recipe: Recipe, n_runs: int, arguments: tuple[Any, ...]) -> None:
     from numba import cuda
 
+    from solver.devices.virtual import SIMULATOR
+
     kernel = kernel_program(recipe)
     blocks = -(-n_runs // THREADS_PER_BLOCK)
-    with _simulator:
+    with SIMULATOR:
         on_device = [cuda.to_device(a) if isinstance(a, np.ndarray) else a for a in arguments]
         kernel[blocks, THREADS_PER_BLOCK](n_runs, *on_device)
         for host, device in zip(arguments, on_device, strict=True):

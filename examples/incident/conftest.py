@@ -8,7 +8,7 @@ os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 import pytest
 
-from examples.common.lorenz import LORENZ, solve_lorenz
+from examples.common.lorenz import BACKEND, LORENZ, solve_lorenz
 from examples.common.pinned_host import SmallPinnedHost, folder_of_run
 from solver import BatchSolver, Chunks, Fault, MemoryManager
 
@@ -23,7 +23,7 @@ def pinned_host(tmp_path_factory):
 def chunked_solved_solver(pinned_host):
     """Return a solver that has solved a batch in four chunks. Nobody closes it."""
     memory = MemoryManager(limit=Chunks(4), pinned=pinned_host)
-    solver = BatchSolver(LORENZ, memory=memory, fault=Fault.IMMORTAL)
+    solver = BatchSolver(LORENZ, method="rk4", backend=BACKEND, memory=memory, fault=Fault.IMMORTAL)
     solve_lorenz(solver)
     return solver
 
@@ -31,7 +31,8 @@ def chunked_solved_solver(pinned_host):
 @pytest.fixture(scope="session")
 def unchunked_solved_solver(pinned_host):
     """Give a solver that has solved the batch in one piece; alive until the session ends, then closed."""
-    solver = BatchSolver(LORENZ, memory=MemoryManager(pinned=pinned_host), fault=Fault.IMMORTAL)
+    memory = MemoryManager(pinned=pinned_host)
+    solver = BatchSolver(LORENZ, method="rk4", backend=BACKEND, memory=memory, fault=Fault.IMMORTAL)
     solve_lorenz(solver)
     yield solver
     solver.close()

@@ -8,14 +8,14 @@ os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 import pytest
 
-from examples.common.lorenz import LORENZ, solve_lorenz
+from examples.common.lorenz import BACKEND, LORENZ, solve_lorenz
 from solver import BatchSolver, Chunks, Fault
 
 
 @pytest.fixture
 def solver():
     """Return a solver that has nothing to do yet."""
-    return BatchSolver(LORENZ, memory_limit=Chunks(2), fault=Fault.DIES)
+    return BatchSolver(LORENZ, method="rk4", backend=BACKEND, memory_limit=Chunks(2), fault=Fault.DIES)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
 import pytest
 
-from examples.common.lorenz import LORENZ, solve_lorenz
+from examples.common.lorenz import BACKEND, LORENZ, solve_lorenz
 from examples.common.pinned_host import SmallPinnedHost, folder_of_run
 from solver import BatchSolver, Chunks, MemoryManager
 
@@ -22,7 +22,8 @@ def pinned_host(tmp_path_factory):
 @pytest.fixture
 def chunked_solved_solver(pinned_host):
     """Give a solver that has solved a batch in four chunks, and close it after the test."""
-    with BatchSolver(LORENZ, memory=MemoryManager(limit=Chunks(4), pinned=pinned_host)) as solver:
+    memory = MemoryManager(limit=Chunks(4), pinned=pinned_host)
+    with BatchSolver(LORENZ, method="rk4", backend=BACKEND, memory=memory) as solver:
         solve_lorenz(solver)
         yield solver
 
@@ -30,6 +31,7 @@ def chunked_solved_solver(pinned_host):
 @pytest.fixture(scope="session")
 def unchunked_solved_solver(pinned_host):
     """Give a solver that has solved the batch in one piece; alive until the session ends, then closed."""
-    with BatchSolver(LORENZ, memory=MemoryManager(pinned=pinned_host)) as solver:
+    memory = MemoryManager(pinned=pinned_host)
+    with BatchSolver(LORENZ, method="rk4", backend=BACKEND, memory=memory) as solver:
         solve_lorenz(solver)
         yield solver

@@ -1,4 +1,4 @@
-"""Many runs on all cores: Python threads over slices of the batch, with compiled code that releases the GIL.
+"""The processor: Python threads over slices of the batch, with compiled code that releases the GIL.
 
 Threads start only when the rest of the batch is worth it, judged by the time that its first runs took: a
 small batch costs nothing extra. How the batch is cut changes no bit of the result.
@@ -8,20 +8,43 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-__all__ = ["available_cores", "run_block"]
+__all__ = ["HostDevice", "available_cores", "run_block"]
 
 PROBE_RUNS = 256
 """Runs made first, to learn what one costs."""
 WORTH_THREADS = 2e-3
 """Seconds of expected work from which threads pay: starting and joining two took 0.1 to 0.3 ms."""
 SLICES_PER_THREAD = 8
+
+
+@dataclass(frozen=True)
+class HostDevice:
+    """Where a batch is solved without a device: in place, with neither streams nor copies.
+
+    Attributes
+    ----------
+    mode
+        ``"cpu"`` for compiled code in SIMD lanes, ``"python"`` for the same text interpreted.
+    threads
+        How many; ``None`` for `available_cores`.
+    """
+
+    mode: Literal["cpu", "python"] = "cpu"
+    threads: int | None = None
+
+    @property
+    def least_slice(self) -> int:
+        """Fewest runs between two looks at whether to go on."""
+        return 64 if self.mode == "cpu" else 1
 
 
 def available_cores() -> int:
@@ -46,34 +69,66 @@ def run_block(
         How many threads; None for `available_cores`.
     """
     threads = available_cores() if threads is None else threads
-    probe = n_runs if threads == 1 else min(n_runs, PROBE_RUNS)
-    begun = time.perf_counter()
-    block(0, probe, *arguments)
-    rest = n_runs - probe
-    expected = (time.perf_counter() - begun) / max(probe, 1) * rest
-    if expected < WORTH_THREADS:
-        if rest:
-            block(probe, n_runs, *arguments)
-        return
-    _in_threads(block, probe, n_runs, arguments, threads)
+    if threads == 1:
+        block(0, n_runs, *arguments)
+    else:
+        run_slices(block, (0, n_runs), arguments, threads)
 
 
-def _in_threads(
-    block: Callable[..., None], start: int, stop: int, arguments: tuple[Any, ...], threads: int
+def run_slices(
+    block: Callable[..., None],
+    bounds: tuple[int, int],
+    arguments: tuple[Any, ...],
+    threads: int,
+    least: int = 64,
+    halted: Callable[[], bool] = lambda: False,
 ) -> None:
-    size = max(64, -(-(stop - start) // (threads * SLICES_PER_THREAD)))
+    """Make the runs of ``bounds`` with ``block``, looking between slices whether to go on.
+
+    Parameters
+    ----------
+    block, arguments
+        As of `run_block`.
+    bounds
+        First run, and the one after the last.
+    threads
+        How many threads.
+    least
+        Fewest runs of a slice.
+    halted
+        Whether to leave the rest undone.
+    """
+    start, stop = bounds
+    probe = min(stop, start + max(least, PROBE_RUNS if least > 1 else 1))
+    begun = time.perf_counter()
+    block(start, probe, *arguments)
+    expected = (time.perf_counter() - begun) / max(probe - start, 1) * (stop - probe)
+    if probe == stop or halted():
+        return
+    if expected < WORTH_THREADS:
+        block(probe, stop, *arguments)
+        return
+    size = max(least, -(-(stop - probe) // (threads * SLICES_PER_THREAD)))
     # Slices are taken when a thread is free, not dealt out: runs differ in cost. next() on a count is atomic
     # under the GIL.
-    upcoming = itertools.count(start, size)
+    upcoming = itertools.count(probe, size)
+    over = threading.Event()
 
     def work() -> None:
-        for lo in _below(upcoming, stop):
+        while not (over.is_set() or halted()) and (lo := next(upcoming)) < stop:
             block(lo, min(lo + size, stop), *arguments)
 
+    if threads == 1:
+        work()
+    else:
+        _in_threads(work, threads, over)
+
+
+def _in_threads(work: Callable[[], None], threads: int, over: threading.Event) -> None:
     with ThreadPoolExecutor(threads, thread_name_prefix="solver-cpu") as pool:
-        for done in [pool.submit(work) for _ in range(threads)]:
-            done.result()
-
-
-def _below(numbers: Iterator[int], stop: int) -> Iterator[int]:
-    return itertools.takewhile(lambda number: number < stop, numbers)
+        try:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
+        finally:
+            # Also when the caller is interrupted: the pool waits for its threads, and they for this.
+            over.set()

@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from solver.devices.clock import Clock
     from solver.devices.device import CompiledKernel, DeviceArray, Event, Lane
 
-__all__ = ["Latency", "VirtualDevice", "VirtualEvent", "poison"]
+__all__ = ["SIMULATOR", "Latency", "VirtualDevice", "VirtualEvent", "poison"]
 
-_LAUNCH = threading.Lock()
-"""The simulator runs one kernel a process, and keeps the launch configuration on the shared kernel object."""
+SIMULATOR = threading.Lock()
+"""Held around a launch: the simulator runs one kernel a process, answers a second one with a wrong result,
+and keeps the launch configuration on the shared kernel object."""
+
+_BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +129,6 @@ class VirtualDevice:
         """Return all memory: arrays of earlier solves are not subtracted."""
         return self._total_bytes
 
-    def device_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` itself: the simulator interprets it."""
-        return function
-
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
         """Return a poisoned array of the simulator."""
         array = self._cuda.device_array(shape, dtype)
@@ -155,11 +154,12 @@ class VirtualDevice:
         self._queue("in", self._latency.upload, lambda: array.copy_to_device(pinned))
 
     def launch(self, kernel: CompiledKernel, n_threads: int, arguments: tuple[Any, ...]) -> None:
-        """Run the kernel in the simulator, one block, when it is due."""
+        """Run the kernel in the simulator when it is due."""
+        block = min(n_threads, _BLOCK)
 
         def run() -> None:
-            with _LAUNCH:
-                kernel[1, n_threads](*arguments)
+            with SIMULATOR:
+                kernel[-(-n_threads // block), block](*arguments)
 
         self._queue("run", self._latency.run, run)
 

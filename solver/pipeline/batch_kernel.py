@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from solver.errors import SolverClosedError, SolverError, SolverTimeoutError, WatcherDiedError, WritebackError
+from solver.errors import SolverTimeoutError, WatcherDiedError, WritebackError
 from solver.pipeline.arrays import InputArrays, ManagedArray, OutputArrays
 from solver.pipeline.bound import Lanes
 from solver.pipeline.chunks import ChunkPlan, Chunks
 from solver.pipeline.estate import Estate
 from solver.pipeline.feeder import Feeder
-from solver.pipeline.patience import SLICE, Patience
+from solver.pipeline.patience import SLICE
 from solver.pipeline.stats import Stats
 from solver.pipeline.timeline import Timeline
+from solver.pipeline.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +56,7 @@ class BatchKernel:
         self._patience = patience
         self._lanes = lanes or Lanes()
         self._estate = Estate(device, memory)
-        self._changed = device.clock.condition()
-        self._solving: int | None = None
-        self._closing = False
+        self._turn = Turn(device.clock)
         self._input_arrays: InputArrays | None = None
         self._output_arrays: OutputArrays | None = None
         self._timeline = Timeline(device)
@@ -111,7 +109,7 @@ class BatchKernel:
         SolverError
             When another thread solves.
         """
-        with self._alone(), self._dump(), self._let_go():
+        with self._turn.taken(), self._dump(), self._let_go():
             self._settle()
             plan = self.plan = self._plan(work)
             timeline = self._timeline = Timeline(self._device)
@@ -127,9 +125,7 @@ class BatchKernel:
         """Bring every chunk there and back; return the seconds it took."""
 
         def check() -> None:
-            if self._closing:
-                message = "the solver was closed while it solved; the results are incomplete"
-                raise SolverClosedError(message)
+            self._turn.check()
             self.watcher.check()
             if progress is not None:
                 progress(timeline.chunks, len(plan.bounds))
@@ -182,7 +178,7 @@ class BatchKernel:
         """
         timeout = 60.0 if timeout is None else timeout
         with self._dump():
-            self._stop_solving(timeout)
+            self._turn.end(timeout)
             self.watcher.shutdown(timeout)
             self._estate.wind_up(timeout)
 
@@ -223,37 +219,6 @@ class BatchKernel:
                 self._estate.settle(SLICE)
             raise
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._changed:
-            if self._closing:
-                message = "the solver is closed; open another"
-                raise SolverClosedError(message)
-            if self._solving is not None:
-                message = "another thread solves with this solver; open one for each thread"
-                raise SolverError(message)
-            self._solving = threading.get_ident()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._solving = None
-                self._changed.notify_all()
-
-    def _stop_solving(self, timeout: float) -> None:
-        patience = Patience(timeout, self._device.clock)
-        with self._changed:
-            self._closing = True
-            if self._solving == threading.get_ident():
-                message = "close() was called inside of solve(), which now ends; call it again afterwards"
-                raise SolverError(message)
-            while self._solving is not None:
-                left = patience.left()
-                if left <= 0:
-                    message = f"solve() in another thread did not end within {timeout} s; call close() again"
-                    raise SolverTimeoutError(message)
-                self._changed.wait(left)
-
     def _settle(self) -> None:
         # What a solve that failed half-way left on the way still writes to its buffers; its errors were its.
         with suppress(WritebackError):
@@ -262,10 +227,9 @@ class BatchKernel:
 
     def _plan(self, work: Work) -> ChunkPlan:
         if not work.kept:
-            return self._memory.plan(
-                work.n_runs, work.bytes_in, work.bytes_out, self._device, self._lanes.sets
-            )
-        needed, free = work.bytes_in + work.bytes_out + work.bytes_kept, self._memory.free(self._device)
+            return self._memory.plan(work, self._device, self._lanes.sets)
+        needed = work.bytes_shared + work.bytes_in + work.bytes_out + work.bytes_kept
+        free = self._memory.free(self._device)
         if free != Chunks(1) and (isinstance(free, Chunks) or needed > free):
             limit = (
                 f"the batch is to be cut into {free.count}"
@@ -299,6 +263,8 @@ class BatchKernel:
         self.watcher.start(lanes.writers)
         specs: dict[str, BufferSpec] = {array.name: array.spec for array in (*inputs, *outputs)}
         self._estate.furnish({**specs, **work.kept}, plan.sets)
+        for name, array in work.shared.items():
+            self._memory.registry.add("device", name, array.nbytes)
 
     def _stats(self, plan: ChunkPlan, timeline: Timeline, seconds: float) -> Stats:
         registry = self._memory.registry

@@ -81,7 +81,9 @@ def _split(n_runs: int, count: int) -> tuple[tuple[int, int], ...]:
     return tuple(itertools.pairwise(edges))
 
 
-def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int, wanted: int = 1) -> ChunkPlan:
+def plan_chunks(
+    n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int, wanted: int = 1, shared: int = 0
+) -> ChunkPlan:
     """Cut `n_runs` runs so that what is on the device at a time fits into `free`.
 
     Parameters
@@ -96,6 +98,8 @@ def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int, 
         Sets of device arrays to use once the batch is cut.
     wanted
         Number of chunks that would be best if memory did not matter.
+    shared
+        Device bytes that all runs share.
 
     Raises
     ------
@@ -109,13 +113,14 @@ def plan_chunks(n_runs: int, bytes_per_run: int, free: int | Chunks, sets: int, 
             message = f"{n_runs} runs cannot be cut into {free.count} chunks; ask for at most {n_runs}"
             raise ValueError(message)
         return ChunkPlan(_split(n_runs, free.count), min(sets, free.count))
-    if wanted == 1 and n_runs * bytes_per_run <= free:
+    if wanted == 1 and shared + n_runs * bytes_per_run <= free:
         return ChunkPlan(((0, n_runs),), 1)
     sets = min(sets, n_runs)
-    runs = free // (sets * bytes_per_run)
-    if runs == 0:
+    runs = (free - shared) // (sets * bytes_per_run)
+    if runs <= 0:
+        common = f" and what all runs share {shared}" if shared else ""
         message = (
-            f"one run takes {sets} x {bytes_per_run} bytes on the device but only {free} are free; "
+            f"one run takes {sets} x {bytes_per_run} bytes on the device{common}, but only {free} are free; "
             "save fewer points or raise memory_limit"
         )
         raise MemoryError(message)

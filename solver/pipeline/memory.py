@@ -10,6 +10,7 @@ from solver.pipeline.chunks import ChunkPlan, Chunks, MemoryLimit, parse_limit, 
 
 if TYPE_CHECKING:
     from solver.devices.device import Device
+    from solver.pipeline.work import Work
 
 __all__ = ["BufferRegistry", "MemoryManager", "OpenHost", "PinnedGrant", "PinnedHost"]
 
@@ -108,21 +109,21 @@ class MemoryManager:
         self.pinned: PinnedHost = pinned or OpenHost()
         self.registry = BufferRegistry()
 
-    def plan(self, n_runs: int, bytes_in: int, bytes_out: int, device: Device, sets: int) -> ChunkPlan:
+    def plan(self, work: Work, device: Device, sets: int) -> ChunkPlan:
         """Cut a batch by what is free, and into as many chunks more as make it faster.
 
         Parameters
         ----------
-        n_runs, bytes_in, bytes_out
-            Of the whole batch; `bytes_out` without what stays on the device.
+        work
+            The batch, of which nothing stays on the device.
         device
             What it is for.
         sets
             Sets of device arrays wanted.
         """
-        per_run = -(-(bytes_in + bytes_out) // n_runs)
-        wanted = wanted_chunks(device.rates, n_runs, bytes_in, bytes_out)
-        return plan_chunks(n_runs, per_run, self.free(device), sets, wanted)
+        per_run = -(-(work.bytes_in + work.bytes_out) // work.n_runs)
+        wanted = wanted_chunks(device.rates, work.n_runs, work.bytes_in, work.bytes_out)
+        return plan_chunks(work.n_runs, per_run, self.free(device), sets, wanted, work.bytes_shared)
 
     def free(self, device: Device) -> int | Chunks:
         """Return the limit, but never more bytes than the device has."""

@@ -32,8 +32,8 @@ class Stats:
         not what the simulator takes.
     pipeline_seconds
         From the first upload to the last chunk at home.
-    steps
-        Integration steps of one run.
+    steps, rejected
+        Steps of all runs together, and attempts at one that were not good enough.
     seconds
         The whole call.
     """
@@ -46,6 +46,7 @@ class Stats:
     stages: Stages
     pipeline_seconds: float
     steps: int = 0
+    rejected: int = 0
     seconds: float = 0.0
 
     @property

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from solver.devices.device import Device, DeviceArray
+    from solver.devices.device import DeviceArray
     from solver.pipeline.pool import BufferSpec
 
 __all__ = ["Launch", "Work"]
@@ -19,8 +19,13 @@ __all__ = ["Launch", "Work"]
 class Launch(Protocol):
     """How one chunk is computed."""
 
-    def __call__(self, device: Device, arrays: Mapping[str, DeviceArray], n_runs: int) -> None:
-        """Queue the kernel for the first `n_runs` runs of `arrays`; what lies behind them is padding."""
+    def __call__(
+        self, device: Any, arrays: Mapping[str, DeviceArray], n_runs: int, first: int = 0, /
+    ) -> None:
+        """Queue the kernel for `n_runs` runs of `arrays` from `first` on; what lies behind them is padding.
+
+        Only on the processor, where nothing is copied, is the first run of a chunk another than 0.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Work:
     shared
         Sent once, whole; the same for all runs.
     outputs
-        Where results go chunk by chunk; of any strides.
+        Where results go chunk by chunk; of any strides. Never without elements: a device has no such arrays.
     kept
         Results that stay on the device, whole.
     fresh
@@ -60,6 +65,11 @@ class Work:
     def bytes_in(self) -> int:
         """Bytes of all inputs."""
         return sum(array.nbytes for array in self.inputs.values())
+
+    @property
+    def bytes_shared(self) -> int:
+        """Bytes of all that is sent once."""
+        return sum(array.nbytes for array in self.shared.values())
 
     @property
     def bytes_out(self) -> int:

@@ -69,4 +69,4 @@ def test_without_a_driver_the_solver_says_what_to_do(none_lane):
     )
     told = result.check().stdout.strip()
     assert told.startswith("no CUDA device works here (CUDA driver library cannot be found")
-    assert told.endswith("set NUMBA_ENABLE_CUDASIM=1 before numba is imported to use the simulator")
+    assert told.endswith("set NUMBA_ENABLE_CUDASIM=1 before numba is imported and use 'sim'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -14,9 +15,11 @@ from solver.devices.virtual import VirtualDevice
 __all__ = [
     "DECAY",
     "RATES",
+    "STARTS",
     "FakeClock",
     "OneRegionHost",
     "decay_solver",
+    "device_backend",
     "eventually",
     "hanging_device",
     "solve_decay",
@@ -24,6 +27,7 @@ __all__ = [
 ]
 
 RATES = np.linspace(0.25, 2.0, 8)
+STARTS = np.tile((1.0, 0.0), (8, 1))
 
 
 def decay(t, y, p):
@@ -34,7 +38,13 @@ DECAY = Problem(decay, n_states=2, n_params=1)
 
 
 def decay_solver(**options) -> BatchSolver:
-    return BatchSolver(DECAY, patience=options.pop("patience", 10.0), **options)
+    given = {"method": "rk4", "backend": device_backend(), "patience": 10.0}
+    return BatchSolver(DECAY, **{**given, **options})
+
+
+def device_backend() -> str:
+    """Return the backend with a pipeline: of this process, not of this machine."""
+    return "sim" if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1" else "cuda"
 
 
 def hanging_device() -> VirtualDevice:
@@ -44,7 +54,7 @@ def hanging_device() -> VirtualDevice:
 
 
 def solve_decay(solver, saveat=None, **options):
-    return solver.solve((1.0, 0.0), RATES[:, None], (0.0, 1.0), dt=0.25, saveat=saveat, **options)
+    return solver.solve(STARTS, RATES[:, None], (0.0, 1.0), dt=0.25, saveat=saveat, **options)
 
 
 def writeback_threads() -> list[threading.Thread]:

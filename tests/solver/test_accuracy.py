@@ -9,7 +9,7 @@ import pytest
 
 from solver import BatchSolver, Chunks, Problem, Status, solve_batch
 from solver.devices.virtual import Latency, VirtualDevice
-from tests.solver.problems import DECAY, RATES, decay_solver, solve_decay
+from tests.solver.problems import DECAY, RATES, STARTS, decay_solver, solve_decay
 
 
 def growth(t, y, p):
@@ -27,7 +27,7 @@ def blow_up(t, y, p):
 def test_the_observed_order_is_four_on_a_problem_that_depends_on_time():
     # exp(sin 2); stage times are wrong if the order is.
     exact = math.exp(math.sin(2.0))
-    with BatchSolver(Problem(growth, 1, 1)) as solver:
+    with BatchSolver(Problem(growth, 1, 1), method="rk4", backend="python") as solver:
         errors = [
             abs(float(solver.solve((1.0,), (1.0,), (0.0, 2.0), dt=2.0 / n).ys[0, 0, 0]) - exact)
             for n in (20, 40, 80)
@@ -43,7 +43,9 @@ def test_lorenz_agrees_with_the_reference_values():
         (3.40760732084450511, 1.62622735896926246, 11.3201982063364410),
     ]
     params = [(10.0, 0.5, 8.0 / 3.0), (10.0, 10.0, 8.0 / 3.0)]
-    solution = solve_batch(Problem(lorenz, 3, 3), (1.0, 0.0, 0.0), params, (0.0, 1.0), dt=1 / 160)
+    solution = solve_batch(
+        Problem(lorenz, 3, 3), (1.0, 0.0, 0.0), params, (0.0, 1.0), method="rk4", backend="sim", dt=1 / 160
+    )
     np.testing.assert_allclose(solution.ys[:, 0], exact, rtol=3e-6)
 
 
@@ -54,7 +56,7 @@ def test_saved_points_are_the_closed_form_and_start_with_the_initial_state():
     np.testing.assert_array_equal(solution.ts, saveat)
     np.testing.assert_array_equal(solution.ys[:, 0], np.broadcast_to([1.0, 0.0], (8, 2)))
     # Each run its own rate, so that chunks in the wrong place are seen. Local error at h k = 0.5: 2e-4.
-    np.testing.assert_allclose(solution.ys[:, :, 0], np.exp(-RATES[:, None] * saveat), rtol=1e-3)
+    np.testing.assert_allclose(solution.ys[:, :, 0], np.exp(-RATES[:, None] * saveat), rtol=2e-3)
     np.testing.assert_allclose(solution.ys.sum(axis=2), 1.0, rtol=1e-14)
 
 
@@ -86,24 +88,25 @@ def test_latencies_change_nothing_but_the_time(whole, latency, sets):
 
 
 def test_a_limit_in_bytes_cuts_so_that_two_sets_fit(whole):
-    per_run = 8 * (2 + 1 + 2 * 2) + 4
-    with decay_solver(memory_limit=2 * 3 * per_run) as solver:
+    per_run = 8 * (2 + 1 + 2 * 2) + 8 + 2 * 4 + 4
+    shared = 8 * (2 + 2)
+    with decay_solver(memory_limit=shared + 2 * 3 * per_run) as solver:
         cut = solve_decay(solver, (0.5, 1.0))
-        assert solver.memory.registry.held("device") <= 2 * 3 * per_run
+        assert solver.memory.registry.peak("device") == shared + 2 * 3 * per_run
     assert (cut.stats.chunks, cut.stats.chunk_runs) == (3, 3)
     np.testing.assert_array_equal(cut.ys, whole.ys)
 
 
 def test_one_solver_solves_batches_of_different_sizes_one_after_another(whole):
     with decay_solver(memory_limit=Chunks(3)) as solver:
-        few = solver.solve((1.0, 0.0), RATES[:4, None], (0.0, 1.0), dt=0.25)
+        few = solver.solve(STARTS[:4], RATES[:4, None], (0.0, 1.0), dt=0.25)
         all_of_them = solve_decay(solver, (0.5, 1.0))
     np.testing.assert_array_equal(few.ys[:, 0], whole.ys[:4, 1])
     np.testing.assert_array_equal(all_of_them.ys, whole.ys)
 
 
 def test_single_precision_stays_single():
-    solution = solve_batch(DECAY, (1.0, 0.0), (1.0,), (0.0, 1.0), dt=0.05, dtype=np.float32)
+    solution = solve_batch(DECAY, (1.0, 0.0), (1.0,), (0.0, 1.0), dt=0.05, dtype=np.float32, backend="sim")
     assert solution.ys.dtype == np.float32
     assert solution.ys[0, 0, 0] == pytest.approx(math.exp(-1), rel=1e-6)
 
@@ -112,7 +115,9 @@ def test_single_precision_stays_single():
 def test_a_run_that_explodes_says_so_and_leaves_its_neighbours_alone():
     problem = Problem(blow_up, 1, 1)
     rates = np.array([[0.5], [40.0], [0.25]])
-    solution = solve_batch(problem, (1.0,), rates, (0.0, 1.0), dt=0.02, memory_limit=Chunks(2))
+    solution = solve_batch(
+        problem, (1.0,), rates, (0.0, 1.0), method="rk4", dt=0.02, memory_limit=Chunks(2), backend="sim"
+    )
     assert solution.status.tolist() == [Status.OK, Status.NON_FINITE, Status.OK]
     np.testing.assert_allclose(solution.ys[[0, 2], 0, 0], 1 / (1 - rates[[0, 2], 0]), rtol=1e-6)
 
@@ -123,5 +128,7 @@ def test_the_result_is_a_view_with_the_run_last_in_memory(whole):
 
 
 def test_problems_without_parameters_are_solved():
-    solution = solve_batch(Problem(lambda t, y, p: (-y[0],), 1), [[1.0], [2.0]], (), (0.0, 1.0), dt=0.1)
+    solution = solve_batch(
+        Problem(lambda t, y, p: (-y[0],), 1), [[1.0], [2.0]], (), (0.0, 1.0), dt=0.1, backend="sim"
+    )
     np.testing.assert_allclose(solution.ys[:, 0, 0], [math.exp(-1), 2 * math.exp(-1)], rtol=1e-6)

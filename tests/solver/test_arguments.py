@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from solver import BatchSolver, Chunks, MemoryManager, Problem, solve_batch
+from solver import BatchSolver, Chunks, Fault, MemoryManager, Problem, solve_batch
 from solver.pipeline.chunks import parse_limit, plan_chunks
-from solver.schedule import fixed_steps
 from tests.solver.problems import DECAY, decay_solver, solve_decay, writeback_threads
 
 SPAN = (0.0, 1.0)
@@ -19,7 +18,7 @@ SPAN = (0.0, 1.0)
     ("y0", "params", "said"),
     [
         ((1.0,), (1.0,), r"y0 has shape \(1,\); give \(2,\) for all runs"),
-        (np.zeros((3, 2)), np.zeros((4, 1)), "y0 has 3 runs but params has 4"),
+        (np.zeros((3, 2)), np.zeros((4, 1)), "y0 has 3 runs but params has 4 runs"),
         (np.zeros((0, 2)), (1.0,), "no runs"),
         (np.zeros((1, 1, 2)), (1.0,), "y0 has shape"),
     ],
@@ -33,22 +32,34 @@ def test_shapes_that_do_not_fit_are_named(y0, params, said):
     ("options", "said"),
     [
         ({"t_span": (1.0, 1.0)}, "the end after the start"),
+        ({"t_span": [(0.0, 1.0), (1.0, 0.0)]}, r"got \(1, 0\) for run 1"),
+        ({"t_span": (0.0, np.inf)}, "two finite times"),
+        ({"t_span": [(0.0, 1.0)] * 3, "params": [(1.0,)] * 2}, "params has 2 runs but t_span has 3 runs"),
         ({"dt": 0.0}, "dt must be a positive step"),
+        ({"dt": 0.1, "h0": 0.1}, "stands alone"),
+        ({"dt": None}, "rk4 has no error estimate: give a step size"),
+        ({"dt": None, "h0": -1.0}, "a step h0 >= 0"),
         ({"saveat": [0.5, 0.5]}, "saveat must increase"),
         ({"saveat": [0.5, 1.5]}, "outside of the span 0 to 1"),
         ({"saveat": []}, "saveat must be a list"),
+        ({"summary": "mean"}, "give saveat"),
+        ({"saveat": [0.5], "summary": "median"}, "no summary called median"),
     ],
 )
-def test_times_that_make_no_sense_are_named(options, said):
-    with pytest.raises(ValueError, match=said):
-        fixed_steps(**{"t_span": SPAN, "dt": 0.1, "saveat": None} | options)
+def test_arguments_of_a_solve_that_make_no_sense_are_named(options, said):
+    given = {"y0": (1.0, 0.0), "params": (1.0,), "t_span": SPAN, "dt": 0.1} | options
+    with decay_solver() as solver, pytest.raises(ValueError, match=said):
+        solver.solve(**given)
+    assert not writeback_threads()
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"method": "euler"}, "method 'euler' is not known; use one of rk4"),
-        ({"backend": "cpu"}, "backend 'cpu' is not known"),
+        ({"method": "euler"}, "no method 'euler'; choose one of rk4"),
+        ({"backend": "gpu"}, "backend 'gpu' is not known"),
+        ({"rtol": 0.0, "atol": 0.0}, "not both 0"),
+        ({"backend": "cpu", "fault": Fault.DIES}, "needs a writeback thread"),
         ({"dtype": np.int64}, "dtype must be float32 or float64"),
         ({"copies": 0}, "must all be positive"),
         ({"memory_limit": "3 parsecs"}, "'3 parsecs' is not an amount"),
@@ -67,7 +78,7 @@ def test_the_device_cannot_be_had_while_it_is_simulated():
 
 
 def test_a_right_hand_side_that_returns_too_little_is_found_before_the_launch():
-    with pytest.raises(ValueError, match=r"returned a tuple of 1; return a tuple of n_states=2"):
+    with pytest.raises(ValueError, match=r"must return a tuple of 2 numbers \(n_states\)"):
         solve_batch(Problem(lambda t, y, p: (y[0],), 2), (1.0, 1.0), (), SPAN, dt=0.1)
 
 
@@ -103,16 +114,3 @@ def test_a_number_of_chunks_is_met_exactly_and_evenly(n_runs, data):
     sizes = [stop - start for start, stop in plan_chunks(n_runs, 1, Chunks(count), 2).bounds]
     assert len(sizes) == count
     assert max(sizes) - min(sizes) <= 1
-
-
-@example(times=[5e-324], dt=2.0)
-@given(st.lists(st.floats(0.0, 10.0), min_size=1, max_size=6, unique=True), st.floats(0.01, 3.0))
-def test_steps_end_at_every_saved_time_and_are_no_longer_than_asked(times, dt):
-    schedule = fixed_steps((0.0, 10.0), dt, sorted(times))
-    assert np.all(schedule.widths <= dt * (1 + 1e-9))
-    np.testing.assert_allclose(schedule.starts + schedule.counts * schedule.widths, schedule.ts, rtol=1e-12)
-
-
-def test_ten_steps_of_a_tenth_are_ten():
-    assert fixed_steps((0.0, 1.0), 0.1).n_steps == 10
-    assert fixed_steps((0.0, 0.3), 0.1).n_steps == 3

@@ -11,7 +11,7 @@ import pytest
 from numba.cuda.cudadrv.driver import CudaAPIError
 
 from solver import Chunks, MemoryManager, SolverTimeoutError, WritebackError
-from solver.devices.device import CudaDevice
+from solver.devices.cuda import CudaDevice
 from tests.fakecuda.control import Fault
 from tests.fakecuda.waiting import until
 from tests.solver.problems import decay_solver, solve_decay, writeback_threads
