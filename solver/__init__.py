@@ -5,7 +5,7 @@ Importing it does not import numba; opening a solver does.
 
 from __future__ import annotations
 
-from solver.batch_solver import BatchSolver, solve_batch
+from solver.batch_solver import BatchSolver
 from solver.devices.cpu import HostDevice
 from solver.devices.rates import Rates
 from solver.errors import (
@@ -19,6 +19,7 @@ from solver.errors import (
 from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event
 from solver.numerics.status import Status
+from solver.one_call import solve_batch
 from solver.pipeline.bound import Lanes, Stages
 from solver.pipeline.chunks import Chunks
 from solver.pipeline.faults import Fault

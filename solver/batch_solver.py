@@ -1,4 +1,4 @@
-"""The solver as users see it: a context manager, and a function for one call."""
+"""The solver as users see it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from solver.problem import Problem
     from solver.progress import Progress
 
-__all__ = ["BatchSolver", "solve_batch"]
+__all__ = ["BatchSolver"]
 
 _UNLIMITED = 2**31 - 1
 
@@ -296,35 +296,3 @@ def _steps(dt: float | None, h0: float, max_steps: int) -> dict[str, Any]:
 def _events(events: EventLike | Sequence[EventLike]) -> tuple[Event, ...]:
     given = events if isinstance(events, Sequence) else (events,)
     return tuple(event if isinstance(event, Event) else Event(event) for event in given)
-
-
-def solve_batch(
-    problem: Problem,
-    y0: ArrayLike,
-    params: ArrayLike,
-    t_span: ArrayLike,
-    *,
-    method: str = "tsit5",
-    dtype: DTypeLike = np.float64,
-    backend: Backend | Device | HostDevice = "auto",
-    rtol: float = 1e-6,
-    atol: float = 1e-8,
-    max_steps: int = 100_000,
-    memory_limit: MemoryLimit = None,
-    **options: Any,
-) -> Solution:
-    """Solve one batch and free everything.
-
-    Parameters and errors are those of :class:`BatchSolver`; `options` those of :meth:`BatchSolver.solve`.
-    """
-    with BatchSolver(
-        problem,
-        method=method,
-        dtype=dtype,
-        backend=backend,
-        rtol=rtol,
-        atol=atol,
-        max_steps=max_steps,
-        memory_limit=memory_limit,
-    ) as solver:
-        return solver.solve(y0, params, t_span, **options)

@@ -58,7 +58,7 @@ def test_guarded_it_ends_and_the_leak_is_named(fake_lane, tmp_path, xdist):
     for group in rest:
         assert group.totals.reaped == group.totals.occurrences
     (pinned,) = (group for group in rest if group.kind == "pinned")
-    buffers = 2 * 2 + 3 * 2  # two staging buffers of each input, three of each output
+    buffers = 2 * 2 + 3 * 4  # two staging buffers of each input, three of each output
     assert pinned.totals.occurrences == 6 * buffers
     # Nothing is freed twice.
     assert "cuMemFreeHost" not in result.stdout
