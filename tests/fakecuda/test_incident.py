@@ -14,7 +14,8 @@ pytest.importorskip("nvidia", reason="no CUDA compiler (extra 'compile')")
 BODIES = ("-p", "tests.fakecuda.bodies")
 # Six uses of the leaking fixture, of which the host has room for four.
 SOME = ("-k", "valid_output or executes_with or follows_its_own or saved_times")
-STUCK = ("-o", "faulthandler_timeout=15", "-o", "faulthandler_exit_on_timeout=true")
+# Longer than a busy machine takes to compile the kernel, once a process.
+STUCK = ("-o", "faulthandler_timeout=45", "-o", "faulthandler_exit_on_timeout=true")
 
 
 def guarded(lane, tmp_path, suite, *options):
