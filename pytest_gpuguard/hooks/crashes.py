@@ -69,8 +69,8 @@ class Crashes:
 
     # Last, after who takes a death for a crash.
     @pytest.hookimpl(trylast=True, optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        if node.gateway.id in self._leaving.values():
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error is not None and node.gateway.id in self._leaving.values():
             vital = read_vital(self._folder.vital(node.gateway.id, "page"))
             self._died(node.gateway.id, vital.pid if vital else 0, "killed", "")
 
