@@ -413,8 +413,7 @@ class Scheduler(Generic[Worker]):
         if not lane.pending or lane.own:
             return False
         if waiting.heavy and waiting.only_heavy:
-            others = [other for other in self._lanes.values() if other is not lane]
-            return all(self._shares.barred(lane, bucket.tests[0], others) for bucket in waiting.heavy)
+            return all(self._is_for_others(lane, bucket.tests[0]) for bucket in waiting.heavy)
         if waiting.groups or waiting.heavy or waiting.last or waiting.shared:
             return False
         rest = (*waiting.long, *waiting.free)
@@ -426,6 +425,15 @@ class Scheduler(Generic[Worker]):
             if other is not lane and not other.ending
         ]
         return no_help(self._seconds(lane), [self._estimate(test) for test in rest], busy)
+
+    def _is_for_others(self, lane: Lane[Worker], test: int) -> bool:
+        """Return whether ``test`` has no room here beside what others keep, but on one of them without us."""
+        others = [other for other in self._lanes.values() if other is not lane]
+        return self._shares.barred(lane, test, others) and any(
+            not other.ending
+            and not self._shares.barred(other, test, [third for third in others if third is not other])
+            for other in others
+        )
 
     # The end of a worker.
 

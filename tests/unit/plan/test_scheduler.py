@@ -137,6 +137,21 @@ def test_a_fixture_that_leaves_no_room_for_its_own_test_is_the_lease_s_to_refuse
     assert Rehearsal(suite, needs, {"pinned": 100}, [0.1] * 8, 2).run().left == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
+def test_fixtures_that_have_no_room_beside_each_other_are_all_set_up(workers, seconds):
+    needs = [Need({}, {"pool": {"pinned": 30}}), Need({}, {"large": {"pinned": 80}})]
+    for kinds in (
+        {0: 0, 1: 1},
+        {0: 1, 1: 0},
+        {0: 0, 1: 1, 2: 0, 3: 1},
+        {test: test % 2 for test in range(9)},
+    ):
+        suite = Suite(len(kinds) + 1, needs=kinds)
+        run = Rehearsal(suite, needs, {"pinned": 100}, [seconds] * suite.size, workers).run()
+        assert run.left == 0
+
+
 EXCLUSIVE, SHARED, ELSEWHERE = Need({"gpu.0.slots": 64}), Need({"gpu.0.slots": 1}), Need({"gpu.1.slots": 64})
 
 
