@@ -95,9 +95,11 @@ def test_it_asks_for_no_more_than_it_needs(wheel):
         "compile",
         "conformance",
         "cuda",
+        "dask",
         "dev",
         "nvidia",
         "progress",
+        "test",
         "xdist",
     }
     always = {
