@@ -149,6 +149,17 @@ def test_lorenz_converges_with_the_order(name):
     assert measured == pytest.approx(METHODS[name].order, abs=0.15)
 
 
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("rk4", (2560, 5120)), ("bs3", (1280, 2560)), ("dp5", (1280, 2560)), ("tsit5", (1280, 2560))],
+)
+def test_an_orbit_converges_with_the_order(name, counts):
+    _, y0, t1, exact = DETEST["D2"]
+    recipe = Recipe(kepler, 4, 0, name, fixed=True)
+    measured = slope_of(recipe, y0, [], t1, exact, counts, backend="python")
+    assert measured == pytest.approx(METHODS[name].order, abs=0.2)
+
+
 def test_a_wrong_stage_time_spoils_the_order():
     """The plant: the same method on a clock that runs 1 % fast inside the step."""
 

@@ -13,14 +13,18 @@ from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event, Recipe
 from solver.numerics.status import Status
 from tests.solver.reference_problems import (
+    ARENSTORF,
     DETEST,
+    HIRES_321,
     LORENZ_21_CROSSING,
     OREGONATOR_360,
     ROBERTSON_1E11,
     ROBERTSON_40,
     VAN_DER_POL_1000,
     VAN_DER_POL_CROSSINGS,
+    arenstorf,
     first_state,
+    hires,
     lorenz,
     lorenz_reference,
     oregonator,
@@ -51,6 +55,14 @@ def test_the_error_is_proportional_to_the_tolerance(method):
     assert np.polyfit(np.log(tols), np.log(errors), 1)[0] == pytest.approx(1.0, abs=0.25)
 
 
+def test_the_arenstorf_orbit_closes():
+    """Close passages amplify errors a hundred- to ten thousandfold, and want steps of all sizes."""
+    start, period = ARENSTORF
+    for tol in (1e-6, 1e-9, 1e-12):
+        made = solve(Recipe(arenstorf, 4, 0), start, [], (0.0, period), rtol=tol, atol=tol)
+        assert np.abs(made.ys[0, :2, 0] - start[:2]).max() < 5e4 * tol
+
+
 def test_lorenz_at_ten():
     rhos = [0.5, 10.0, 21.0]
     made = solve(Recipe(lorenz, 3, 1), [1.0, 0, 0], [rhos], (0.0, 10.0), rtol=1e-9, atol=1e-9)
@@ -73,12 +85,13 @@ def test_float32_reaches_its_own_floor():
         (robertson, [1.0, 0.0, 0.0], [], 1e11, ROBERTSON_1E11, 1e-7, 1e-14, 1e-3),
         (van_der_pol, [2.0, 0.0], [1000.0], 2000.0, VAN_DER_POL_1000, 1e-8, 1e-8, 1e-5),
         (oregonator, [1.0, 2.0, 3.0], [], 360.0, OREGONATOR_360, 1e-8, 1e-8, 1e-5),
+        (hires, [1.0, *[0.0] * 6, 0.0057], [], 321.8122, HIRES_321, 1e-8, 1e-10, 1e-5),
     ],
-    ids=["robertson-40", "robertson-1e11", "van-der-pol-1000", "oregonator"],
+    ids=["robertson-40", "robertson-1e11", "van-der-pol-1000", "oregonator", "hires"],
 )
 def test_stiff_problems(rhs, y0, params, t1, exact, rtol, atol, limit):
     recipe = Recipe(rhs, len(y0), len(params), "rodas4")
-    made = integrate(recipe, y0, params, (0.0, t1), rtol=rtol, atol=atol)
+    made = solve(recipe, y0, params, (0.0, t1), rtol=rtol, atol=atol)
     assert made.status[0] == Status.OK
     assert made.counts[:2].sum() < 10_000
     np.testing.assert_allclose(made.ys[0, :, 0], exact, rtol=limit)
