@@ -11,7 +11,7 @@ import re
 
 from pytest_gpuguard.track import procfs
 
-__all__ = ["is_interpreter", "library_of", "loaded", "pool"]
+__all__ = ["library_of", "loaded", "pool"]
 
 _DEPTH = 4096
 #: Below everything that anybody starts.
@@ -31,23 +31,11 @@ def loaded() -> frozenset[str]:
     return frozenset(file for _, _, code, file in procfs.mapped() if code and file)
 
 
-def is_interpreter(file: str) -> bool:
-    """Return whether this is Python itself."""
-    return _INTERPRETER.match(file.rpartition("/")[2]) is not None
-
-
-def library_of(tid: int, *, interpreter: bool) -> str | None:
+def library_of(tid: int) -> str | None:
     """Return the file of the library that a waiting thread works for, empty when there is none on its stack.
 
-    None is returned where that cannot be told, as for a thread that runs right now.
-
-    Parameters
-    ----------
-    tid
-        The system's number of the thread.
-    interpreter
-        Whether it may work for Python itself. If not, what of Python is found on its stack was left there by
-        a thread that had that stack before.
+    None is returned where that cannot be told, as for a thread that runs right now. What of Python is found
+    on its stack was left there by a thread that had that stack before.
     """
     words = procfs.slurp(f"/proc/self/task/{tid}/syscall").split()
     if len(words) < 3:
@@ -66,9 +54,8 @@ def library_of(tid: int, *, interpreter: bool) -> str | None:
     for at in range(0, len(stack) - 7, 8):
         address = int.from_bytes(stack[at : at + 8], "little")
         file = next((file for start, end, file in code if start <= address < end), None)
-        if not file or _SYSTEM.match(file.rpartition("/")[2]):
-            continue
-        if interpreter or not is_interpreter(file):
+        name = (file or "").rpartition("/")[2]
+        if file and not _SYSTEM.match(name) and not _INTERPRETER.match(name):
             return file
     return ""
 

@@ -139,8 +139,7 @@ class TaskProbe(LookingProbe[_Task]):
         self._listed_for = 0
         self._before: frozenset[str] = frozenset()
         self._loaded: dict[str, Owner] = {}
-        self._timer = False
-        self._our_timer: set[int] = set()
+        self._timer: set[int] = set()
         scene.makers.append(self._birth_of_caller)
 
     def begin(self) -> Callable[[], None]:
@@ -170,24 +169,22 @@ class TaskProbe(LookingProbe[_Task]):
         return undo
 
     def _watch_timer(self) -> Callable[[], None]:
-        """Know whether faulthandler's timer runs, and which it is where it is ours.
+        """Know which thread faulthandler's timer is: the one native thread of the interpreter itself.
 
-        It is the one native thread of the interpreter itself, a new one each time that it is armed.
+        It is nobody's leak, and a new one each time that it is armed.
         """
         start, stop = faulthandler.dump_traceback_later, faulthandler.cancel_dump_traceback_later
 
         @functools.wraps(start)
         def starting(*args: Any, **kwargs: Any) -> None:
-            ours = str(sys._getframe(1).f_globals.get("__name__")).startswith("pytest_gpuguard.")  # noqa: SLF001
-            before = set(procfs.tasks()) if ours else set()
+            before = set(procfs.tasks())
             start(*args, **kwargs)
-            self._our_timer = set(procfs.tasks()) - before if ours else set()
-            self._timer = True
+            self._timer = set(procfs.tasks()) - before
 
         @functools.wraps(stop)
         def stopping() -> None:
             stop()
-            self._timer = False
+            self._timer = set()
 
         faulthandler.dump_traceback_later = starting
         faulthandler.cancel_dump_traceback_later = stopping
@@ -241,7 +238,7 @@ class TaskProbe(LookingProbe[_Task]):
         self._listed = set(procfs.tasks())
         for tid in self._listed:
             raw = self._running.get(tid)
-            if tid in python or tid in self._our_timer or (raw is not None and raw.birth is None):
+            if tid in python or (raw.birth is None if raw is not None else tid in self._timer):
                 continue
             known = self._details.get(tid)
             if known is None and raw is None and self._coming:
@@ -264,7 +261,7 @@ class TaskProbe(LookingProbe[_Task]):
     def suspect(self, key: int, detail: _Task, birth: Birth) -> TaskSuspect:
         raw = self._running.get(key)
         if raw is None:
-            detail = _Task(detail.name, natives.library_of(key, interpreter=self._timer))
+            detail = _Task(detail.name, natives.library_of(key))
         return TaskSuspect(key, detail, raw, birth)
 
     def known(self, suspect: Suspect) -> str | None:
@@ -278,8 +275,6 @@ class TaskProbe(LookingProbe[_Task]):
             return next(filter(None, map(natives.pool, sorted(fresh))), None)
         if not library:
             return None
-        if natives.is_interpreter(library):
-            return ""  # the timer of faulthandler
         # What the first import of a library starts is there for good; what it starts later may not be.
         if (
             library not in self._before

@@ -227,9 +227,8 @@ class Tracker:
     def _suspects(self, probes: Iterable[Probe]) -> Iterable[Suspect]:
         for probe in probes:
             for suspect in probe.suspects():
-                why = probe.known(suspect)
-                if why is not None:
-                    self.known[suspect.kind] += bool(why)
+                if probe.known(suspect) is not None:
+                    self.known[suspect.kind] += 1
                     suspect.birth.reported = True
                 else:
                     yield suspect

@@ -589,3 +589,40 @@ def test_what_a_traceback_holds_is_no_leak_unless_somebody_else_does_too(run):
     inner = run.watched("--gpuguard-leaks=error", test_it=FAILING)
     assert left(inner) == {("test_fails_and_leaks", "pinned buffer"): (1, 1600)}
     assert inner.leaking == {"test_fails_and_leaks"}
+
+
+def test_what_a_thread_let_go_of_and_a_traceback_holds_is_no_leak(run_plain):
+    run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run_plain.watched(
+        "--gpuguard-settle=3s",
+        test_it="""
+            import threading, time
+            from numba import cuda
+
+            def hold(buffer):
+                time.sleep(0.5)
+
+            def test_fails_before_its_thread_ends():
+                buffer = cuda.pinned_array(100)
+                threading.Thread(target=hold, args=(buffer,)).start()
+                raise AssertionError(str(type(buffer)))
+        """,
+    )
+    assert left(inner) == {}
+    assert "not judged: 1 held by the traceback of a failed test" in inner.out
+
+
+def test_the_timer_of_faulthandler_is_nobody_s(run_plain):
+    inner = run_plain.watched(
+        test_it="""
+            import faulthandler
+
+            def test_arms_it():
+                faulthandler.dump_traceback_later(600)
+
+            def test_arms_it_anew():
+                faulthandler.dump_traceback_later(600)
+        """,
+    )
+    assert left(inner) == {}
+    assert (inner.report.probes[0].kind, inner.report.probes[0].seen) == ("thread", 0)

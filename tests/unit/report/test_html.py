@@ -14,7 +14,7 @@ from pytest_gpuguard.report.html import page, record_in
 from pytest_gpuguard.report.model import Levels, RunReport, TestSpan, Wait
 from pytest_gpuguard.report.runs import load
 from pytest_gpuguard.report.timeline import timeline
-from tests.golden.record import read
+from tests.golden.record import read, read_situation
 from tests.helpers.hostile import renamed
 
 REPLACE = msgspec.structs.replace
@@ -174,3 +174,12 @@ def test_many_short_tests_are_merged_and_those_to_look_at_are_not():
     assert picture.count("<title>") < 20
     assert "bad: failed" in picture
     assert len(picture) < 300_000
+
+
+def test_failed_bars_differ_from_others_by_more_than_a_colour():
+    report = read_situation("everything")
+    picture = timeline(report)
+    failed = [span for span in report.tests if span.outcome == "failed"]
+    assert failed
+    assert picture.count('fill="url(#failed)"') == len(failed)
+    assert '<pattern id="failed"' in picture
