@@ -89,6 +89,9 @@ def solve_on_cluster(
     if what.get("result", "host") != "host":
         message = "results of a cluster come to the host: leave result= out"
         raise ValueError(message)
+    if part_runs is not None and part_runs < 1:
+        message = f"part_runs={part_runs} makes no part; give at least 1, or None"
+        raise ValueError(message)
     given = {name: np.asarray(what[name]) for name in _ROWS if what.get(name) is not None}
     batch = make_batch(
         problem,

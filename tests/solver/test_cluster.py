@@ -106,6 +106,8 @@ def test_a_run_that_fails_fails_alone(client):
         ({"out": np.zeros((RUNS, 3, 2))}, r"out must be an array \(60, 3, 3\)"),
         ({"method": "euler"}, "no method 'euler'"),
         ({"client": None, "part_runs": 3}, "give its client"),
+        ({"part_runs": 0}, "part_runs=0 makes no part"),
+        ({"part_runs": -3}, "part_runs=-3 makes no part"),
     ],
 )
 def test_what_does_not_fit_is_said(client, options, said):
