@@ -6,8 +6,13 @@ where that is off; a signal needs no timer, and so works beside it.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import os
 import signal
+import threading
+import time
+import weakref
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
@@ -53,6 +58,9 @@ class LastWords:
 class Timer:
     """The one timer of a process, which writes stacks and ends it, even while the GIL is held.
 
+    It is let go around each fork: its thread does not come along, and CPython would have the child wait for
+    the end of that thread, at the latest when the child itself ends.
+
     Parameters
     ----------
     file
@@ -62,13 +70,25 @@ class Timer:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._deadline = 0.0
+        #: Held from before a fork until after it: nobody may arm it anew in between.
+        self._forks = threading.Lock()
+        self._forked = False
+        _around_forks(self)
 
     def keep(self, now: float, deadline: float) -> None:
         """Have the process end at ``deadline``, unless this is called again before."""
         # Each call starts a thread in C: not more often than matters.
-        if deadline - self._deadline > min(1.0, (deadline - now) / 10):
-            self._deadline = deadline
-            faulthandler.dump_traceback_later(deadline - now, file=self._file, exit=True)
+        if deadline - self._deadline <= min(1.0, (deadline - now) / 10) or self._forked:
+            return
+        if self._forks.acquire(blocking=False):
+            try:
+                self._arm(now, deadline)
+            finally:
+                self._forks.release()
+
+    def _arm(self, now: float, deadline: float) -> None:
+        self._deadline = deadline
+        faulthandler.dump_traceback_later(max(deadline - now, 0.001), file=self._file, exit=True)
 
     def lost(self) -> None:
         """Somebody has taken the timer: arm it anew when next asked."""
@@ -79,3 +99,39 @@ class Timer:
         if self._deadline:
             faulthandler.cancel_dump_traceback_later()
             self._deadline = 0.0
+
+    def before_fork(self) -> None:
+        """Let the timer go."""
+        self._forks.acquire()
+        if self._deadline:
+            faulthandler.cancel_dump_traceback_later()
+
+    def after_fork(self, *, child: bool) -> None:
+        """Arm it anew; not in the child, whose end is its own business."""
+        self._forked |= child
+        if child:
+            self._deadline = 0.0
+        elif self._deadline:
+            self._arm(time.monotonic(), self._deadline)
+        with contextlib.suppress(RuntimeError):  # an interrupt came before it was taken
+            self._forks.release()
+
+
+def _around_forks(timer: Timer) -> None:
+    """Tell ``timer`` of forks as long as it lives: what is registered there can never be taken back."""
+    weak = weakref.ref(timer)
+
+    def before() -> None:
+        if (alive := weak()) is not None:
+            alive.before_fork()
+
+    def after(*, child: bool) -> None:
+        if (alive := weak()) is not None:
+            alive.after_fork(child=child)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=before,
+            after_in_parent=lambda: after(child=False),
+            after_in_child=lambda: after(child=True),
+        )
