@@ -9,7 +9,7 @@ PYTESTS := 9.0 9.1 9.2
 # What depends on pytest and xdist most.
 CLOSEST := $(addprefix tests/plugin/test_,leaks.py budget.py sched_groups.py sched_crashes.py)
 
-.PHONY: demo test test-pytests test-gpu soak check conformance screenshots wheel clean
+.PHONY: demo test test-pytests test-gpu soak liveness offline check conformance screenshots wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
@@ -35,6 +35,10 @@ test-gpu: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak tests
+
+# Two thousand pipelines by chance, half of them in real time, with gpuguard looking for what they leave. A minute.
+liveness: $(READY)
+	$(BIN)/python -m pytest -n 2 --gpuguard --gpuguard-leaks=error -k "not planted" tests/solver/pipelines_suite.py
 
 # All of the solver's kernels for all architectures, without a device; the table in the docs. Five minutes.
 offline: $(READY)
