@@ -9,7 +9,7 @@ PYTESTS := 9.0 9.1 9.2
 # What depends on pytest and xdist most.
 CLOSEST := $(addprefix tests/plugin/test_,leaks.py budget.py sched_groups.py sched_crashes.py)
 
-.PHONY: demo test test-pytests test-gpu soak liveness offline check conformance screenshots wheel clean
+.PHONY: demo test test-pytests test-plugins test-gpu soak liveness offline check conformance screenshots wheel clean
 
 demo: $(READY)
 	$(BIN)/gpuguard demo
@@ -27,6 +27,19 @@ test-pytest-%: .venvs/pytest-%/.ready
 .venvs/pytest-%/.ready: pyproject.toml
 	$(PYTHON) -m venv .venvs/pytest-$*
 	.venvs/pytest-$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' 'pytest==$*.*'
+	@touch $@
+
+# The verdicts beside other plugins, in environments of their own: some change every run that they are installed
+# for. pytest-forked works on 9.1 only.
+test-plugins: test-plugins-9.1 test-plugins-9.2
+
+test-plugins-%: .venvs/plugins-%/.ready
+	.venvs/plugins-$*/bin/python -m pytest -p no:asyncio -p no:run-parallel -rs tests/plugin/test_verdict_plugins.py
+
+.PRECIOUS: .venvs/plugins-%/.ready
+.venvs/plugins-%/.ready: pyproject.toml
+	$(PYTHON) -m venv .venvs/plugins-$*
+	.venvs/plugins-$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[plugins]' 'pytest==$*.*'
 	@touch $@
 
 # The contract of fixtures, solver and detectors on a real device; `make test` runs the same tests in the lanes without.
