@@ -4,7 +4,8 @@ Each tool runs the same suite, serially and under ``-n 2``, in three lanes: plai
 and numba's real host code on the fake driver. The tools live in an environment of their own, made on first
 use. Exit status 1 when a row of ours is not perfect.
 
-``--repeat 50 --load`` runs only this project's row again and again beside busy processes.
+``--repeat 50 --load --jobs 4`` runs only this project's row again and again, beside busy processes and, with
+``--jobs``, several rounds at once: most of a round is waiting, so each is the load of the others.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import venv
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -172,17 +174,22 @@ def compare(python: Path, tools: tuple[Tool, ...], lanes: list[str], ways: list[
     return good
 
 
-def again(python: Path, rounds: int, lanes: list[str], ways: list[str], busy: int) -> bool:
-    """Repeat the row with all kinds; print what went wrong, and how often."""
+def again(python: Path, rounds: int, lanes: list[str], ways: list[str], busy: int, jobs: int) -> bool:
+    """Repeat the row with all kinds, ``jobs`` rounds at once; print what went wrong, and how often."""
     wrong: Counter[str] = Counter()
-    with load(busy):
-        for number in range(1, rounds + 1):
-            for way in ways:
-                total = Score()
-                for lane in lanes:
-                    total.add(run(python, lane, OURS[-1], way).score)
-                wrong.update(f"{way}{line}" for line in details(total))
-                print(row(f"round {number}", way, total, None), flush=True)
+    for lane in lanes:
+        truth(python, lane)
+
+    def round_of(number: int) -> None:
+        for way in ways:
+            total = Score()
+            for lane in lanes:
+                total.add(run(python, lane, OURS[-1], way).score)
+            print("\n".join([row(f"round {number}", way, total, None), *details(total)]), flush=True)
+            wrong.update(f"{way}{line}" for line in details(total))
+
+    with load(busy), ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(round_of, range(1, rounds + 1)))
     print("\n".join(f"{times} x {line}" for line, times in wrong.most_common()) or "perfect every time")
     return not wrong
 
@@ -193,6 +200,7 @@ def main() -> int:
     parser.add_argument("--ours", action="store_true", help="only this project's rows")
     parser.add_argument("--repeat", type=int, default=0, metavar="N", help="run ours N times instead")
     parser.add_argument("--load", action="store_true", help="beside one busy process for each processor")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="repeat N rounds at once")
     parser.add_argument("--lane", choices=LANES, action="append", help="only this part of the suite")
     parser.add_argument(
         "--way", choices=list(WAYS), action="append", help="only serially, or only under -n 2"
@@ -201,7 +209,8 @@ def main() -> int:
     python = environment()
     lanes, ways = given.lane or list(LANES), given.way or list(WAYS)
     if given.repeat:
-        return 0 if again(python, given.repeat, lanes, ways, (os.cpu_count() or 1) * given.load) else 1
+        busy = (os.cpu_count() or 1) * given.load
+        return 0 if again(python, given.repeat, lanes, ways, busy, given.jobs) else 1
     return 0 if compare(python, OURS if given.ours else TOOLS, lanes, ways) else 1
 
 
