@@ -13,6 +13,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.track.stacks import HARNESS
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _MOST = 400
 _PATHS = 3
 _NOTHING = types.SimpleNamespace()
 _OURS = "pytest_gpuguard."
+#: Read in a way that runs nothing of the exception's class.
+_TRACEBACK: Any = vars(BaseException)["__traceback__"]
 
 
 def holders(things: Sequence[object], places: Places) -> list[str]:
@@ -38,7 +41,11 @@ def holders(things: Sequence[object], places: Places) -> list[str]:
 
 
 def kept_by_traceback(bunches: Sequence[Sequence[object]]) -> list[bool]:
-    """Return of each bunch of things whether all that keeps it are frames that run no more: a traceback's."""
+    """Return of each bunch of things whether all that keeps it belongs to the failure of a test.
+
+    That are frames that run no more, a traceback's, and exceptions that have come out of a test: with their
+    arguments and attributes, and what was being handled when they were raised.
+    """
     running: set[int] = set()
     for frame in sys._current_frames().values():  # noqa: SLF001 - the documented way
         step: types.FrameType | None = frame
@@ -47,10 +54,12 @@ def kept_by_traceback(bunches: Sequence[Sequence[object]]) -> list[bool]:
             step = step.f_back
 
     def lasts(holder: object) -> bool:
-        return not isinstance(holder, types.FrameType) or id(holder) in running
+        if isinstance(holder, types.FrameType):
+            return id(holder) in running
+        return not _came_out(holder)
 
     # On until something lasting is found: a module may hold a thing from further off than the frame.
-    found = _roots(bunches, {}, enough=lasts)
+    found = _roots(bunches, {}, enough=lasts, begins=lambda holder: _is_root(holder) or _came_out(holder))
     return [bool(roots) and not any(lasts(holder) for holder, _ in roots) for roots in found]
 
 
@@ -59,13 +68,19 @@ _Toward = dict[int, tuple[object, object]]
 
 
 def _roots(
-    bunches: Sequence[Sequence[object]], toward: _Toward, *, enough: Callable[[object], bool]
+    bunches: Sequence[Sequence[object]],
+    toward: _Toward,
+    *,
+    enough: Callable[[object], bool],
+    begins: Callable[[object], bool] | None = None,
 ) -> list[list[tuple[object, object]]]:
     """Return for each bunch where ways to its things begin, each with what it holds, and fill in the ways.
 
-    A bunch is done with after the level in which a root is ``enough``. All go together, each with a bit of
-    its own: what takes long is to look through everything that the collector knows, once for each level.
+    A way begins at what ``begins``, by default a module, a frame or a class. A bunch is done with after the
+    level in which a root is ``enough``. All go together, each with a bit of its own: what takes long is to
+    look through everything that the collector knows, once for each level.
     """
+    begins = begins or _is_root
     bits = {id(thing): 1 << index for index, bunch in enumerate(bunches) for thing in bunch}
     toward |= {id(thing): (thing, None) for bunch in bunches for thing in bunch}
     level = [thing for thing, _ in toward.values()]
@@ -87,7 +102,7 @@ def _roots(
                 continue
             bits[id(holder)] = before | new
             toward.setdefault(id(holder), (holder, inner[0]))
-            if not _is_root(holder):
+            if not begins(holder):
                 outer.append(holder)
                 continue
             for roots in (roots for index, roots in enumerate(found) if new >> index & 1):
@@ -103,6 +118,15 @@ def _roots(
 
 def _is_root(holder: object) -> bool:
     return isinstance(holder, types.FrameType | type) or _is_module(holder)
+
+
+def _came_out(holder: object) -> bool:
+    """Return whether ``holder`` is an exception that a test has not caught: the harness keeps it."""
+    if not issubclass(type(holder), BaseException):
+        return False  # by its type: its own idea of its class is not asked
+    trace = _TRACEBACK.__get__(holder)
+    outermost = trace.tb_frame.f_globals.get("__name__") if trace is not None else None
+    return str(outermost).partition(".")[0] in HARNESS | {"unittest"}
 
 
 def _is_module(holder: object) -> bool:

@@ -382,6 +382,15 @@ ON_REQUEST = """
         file = open(tmp_path / "x", "w")
         raise AssertionError(file.name)
 
+    @pytest.mark.xfail(strict=True)
+    def test_held_by_its_error(tmp_path):
+        raise OSError(open(tmp_path / "x", "w"))
+
+    @pytest.mark.xfail(strict=True)
+    def test_held_by_an_error_that_is_kept(tmp_path):
+        KEPT.append(OSError(open(tmp_path / "x", "w")))
+        raise ValueError
+
     @pytest.fixture(scope="module")
     def server():
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -460,6 +469,7 @@ def test_what_is_watched_on_request(run):
     assert found.keys() == {
         ("test_file", "open file"),
         ("test_file_of_a_fixture", "open file"),
+        ("test_held_by_an_error_that_is_kept", "open file"),
         ("test_socket", "open socket"),
         ("test_pipe", "open pipe"),
         ("test_dropped", "file that was dropped, not closed"),
@@ -583,12 +593,78 @@ FAILING = """
         raise AssertionError(str(type(stream)))
 """
 
+ERRORS = """
+    import unittest
+    import pytest
+    from numba import cuda
+
+    KEPT = []
+
+    class Mine(Exception):
+        pass
+
+    @pytest.fixture
+    def broken():
+        raise Mine(cuda.pinned_array(100))
+
+    def test_broken_fixture(broken): pass
+
+    def test_argument():
+        raise Mine({"buffer": cuda.pinned_array(100)[3:]})
+
+    def test_attribute():
+        error = Mine()
+        error.buffer = cuda.pinned_array(100)
+        raise error
+
+    def test_handled_when_it_was_raised():
+        try:
+            raise Mine(cuda.pinned_array(100))
+        except Mine:
+            raise ValueError
+
+    def test_group():
+        raise ExceptionGroup("all", [Mine(cuda.pinned_array(100))])
+
+    class Case(unittest.TestCase):
+        def test_of_unittest(self):
+            raise Mine(cuda.pinned_array(100))
+
+    def test_kept_as_well():
+        KEPT.append(cuda.pinned_array(200))
+        raise Mine(KEPT[-1])
+
+    def test_of_an_error_that_is_kept():
+        KEPT.append(Mine(cuda.pinned_array(300)))
+        raise ValueError
+
+    def test_of_an_error_that_was_caught_and_is_kept():
+        try:
+            raise Mine(cuda.pinned_array(400))
+        except Mine as error:
+            KEPT.append(error)
+        raise ValueError
+
+    def test_passes(): pass
+"""
+
 
 def test_what_a_traceback_holds_is_no_leak_unless_somebody_else_does_too(run):
     run.setenv("NUMBA_ENABLE_CUDASIM", "1")
     inner = run.watched("--gpuguard-leaks=error", test_it=FAILING)
     assert left(inner) == {("test_fails_and_leaks", "pinned buffer"): (1, 1600)}
     assert inner.leaking == {"test_fails_and_leaks"}
+
+
+def test_what_the_error_of_a_failed_test_holds_is_no_leak_unless_somebody_else_does_too(run):
+    run.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run.watched(test_it=ERRORS)
+    assert left(inner) == {
+        ("test_kept_as_well", "pinned buffer"): (1, 1600),
+        ("test_of_an_error_that_is_kept", "pinned buffer"): (1, 2400),
+        ("test_of_an_error_that_was_caught_and_is_kept", "pinned buffer"): (1, 3200),
+    }
+    assert {leak.verified for group in inner.report.groups for leak in group.leaks} == {False}
 
 
 def test_what_a_thread_let_go_of_and_a_traceback_holds_is_no_leak(run_plain):
