@@ -7,65 +7,23 @@ groups it makes xdist's own, tells it everything, and steps aside.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gpuguard.hooks.gathering import gathered_suite
 from pytest_gpuguard.hooks.history import remembered
+from pytest_gpuguard.hooks.office import Nodes
 from pytest_gpuguard.plan.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_gpuguard.hooks.office import Office
     from pytest_gpuguard.plan.suite import Need, Offer
 
-__all__ = ["GpuguardScheduling", "Office"]
-
-
-class Office(Protocol):
-    """What the scheduler asks of the role it belongs to."""
-
-    #: How many workers the run begins with.
-    workers: int
-    #: Tests that have begun and are not over, by node id.
-    begun: set[str]
-    #: Tests whose worker ended on purpose after their failure was reported: no second failure.
-    leaving: set[str]
-    #: Failures that were reported.
-    failures: int
-
-    def offer(self, worker: str) -> Offer | None:
-        """Return what a worker has published."""
-
-    def limits(self) -> dict[str, int]:
-        """Return the limits of the budget on this host."""
-
-    def another(self) -> Any:
-        """Return xdist's own scheduler."""
-
-    def say(self, note: str) -> None:
-        """Tell people."""
-
-
-class _Nodes:
-    """The door to xdist's nodes; one that is gone is heard of later, its tests are taken back then."""
-
-    @staticmethod
-    def send(node: Any, tests: Sequence[int]) -> None:
-        with contextlib.suppress(OSError):
-            node.send_runtest_some(list(tests))
-
-    @staticmethod
-    def steal(node: Any, tests: Sequence[int]) -> None:
-        with contextlib.suppress(OSError):
-            node.send_steal(list(tests))
-
-    @staticmethod
-    def end(node: Any) -> None:
-        node.shutdown()
+__all__ = ["GpuguardScheduling"]
 
 
 class GpuguardScheduling:
@@ -244,10 +202,11 @@ class GpuguardScheduling:
         self._collection = lists[0]
         self._scheduler = Scheduler(
             suite,
+            self._needs(next(node for node, ids in self._ids.items() if ids is not None)),
             limits,
             history.known(lists[0]),
             len(lists),
-            _Nodes(),
+            Nodes(),
             time.monotonic,
             self.config.getoption("maxschedchunk", None),
         )

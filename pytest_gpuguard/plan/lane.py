@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pytest_gpuguard.plan.suite import together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from pytest_gpuguard.plan.suite import Amounts, Need
 
@@ -60,7 +60,6 @@ class Lane(Generic[Worker]):
         "needs",
         "own",
         "pending",
-        "ready",
         "since",
         "unknown",
         "worker",
@@ -77,13 +76,18 @@ class Lane(Generic[Worker]):
         self.loose: int | None = None
         self.kept: dict[str, dict[str, int]] = {}
         self.commitment: Counter[str] = Counter()
-        self.ready = self.ending = False
+        self.ending = False
         self.asked: frozenset[int] = frozenset()
 
     @property
     def running(self) -> bool:
         """Whether it can run without being told anything more."""
         return len(self.pending) > 1 or (self.ending and bool(self.pending))
+
+    def forget(self, tests: Collection[int]) -> None:
+        """Drop tests that it was sent and has no more."""
+        self.pending = deque(test for test in self.pending if test not in tests)
+        self.heavy = deque(test for test in self.heavy if test not in tests)
 
     def promised(self) -> Iterator[int]:
         """Yield the tests with a need whose need is kept free for it.

@@ -80,7 +80,7 @@ class Rehearsal:
         self.ran, self.where, self.crashed = Counter[int](), dict[int, int](), list[int]()
         self._people: dict[int, _Pretender] = {}
         self._scheduler: Scheduler[int] = Scheduler(
-            suite, limits, known or {}, workers, self, lambda: self._now
+            suite, needs, limits, known or {}, workers, self, lambda: self._now
         )
         for _ in range(workers):
             self._hire()

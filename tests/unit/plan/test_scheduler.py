@@ -264,3 +264,14 @@ def test_a_long_queue_behind_a_long_test_is_taken_back():
     run = Rehearsal(Suite(601, groups={"g": [600]}), [], {}, seconds, 2).run()
     assert run.left == 0
     assert run.span == pytest.approx(2.0, abs=0.01)
+
+
+def test_what_is_rehearsed_is_the_same_each_time():
+    # The plan that is shown is the one of the run: nothing in it may hang on where objects are in memory.
+    suite, needs, limits, seconds = workload(7, 8)
+    keep, places = [], []
+    for _ in range(4):
+        run = Rehearsal(suite, needs, limits, seconds, 8, delay=0.002).run()
+        keep.append(bytearray(12345))
+        places.append((run.span, run.where))
+    assert places == [places[0]] * 4
