@@ -192,12 +192,12 @@ class Guard:
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
         if not self.monitor.running:
+            # Whatever came since we began to watch, by imports and plugins, is nobody's.
+            self.tracker.sweep()
             self.monitor.start()
         if self.lifeline.lost:
             # A test can take the GIL before the monitor has run at all.
             self.lifeline.beat(time.monotonic())
-            # Whatever came since we began to watch, by imports and plugins, is nobody's.
-            self.tracker.sweep()
         # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
         if self.leasing is not None:
             self.leasing.claim(item)

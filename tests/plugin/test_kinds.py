@@ -702,3 +702,49 @@ def test_the_timer_of_faulthandler_is_nobody_s(run_plain):
     )
     assert left(inner) == {}
     assert (inner.report.probes[0].kind, inner.report.probes[0].seen) == ("thread", 0)
+
+
+MONITOR_FIRST = """
+    import threading
+    from pytest_gpuguard.track.monitor import Monitor
+
+    start = Monitor.start
+
+    def start_and_let_it_look_first(self):
+        looks, looked = self._looks, threading.Event()
+        def look(now):
+            try:
+                return looks(now)
+            finally:
+                looked.set()
+        self._looks = look
+        start(self)
+        assert looked.wait(60)
+
+    Monitor.start = start_and_let_it_look_first
+"""
+
+
+def test_what_came_before_the_first_test_is_nobody_s_whoever_looks_first(run):
+    inner = run.watched(
+        "--gpuguard-leak-kinds=all",
+        conftest=MONITOR_FIRST,
+        test_it="""
+            import subprocess
+            from multiprocessing import shared_memory
+
+            FILE = open(__file__)
+            CHILD = subprocess.Popen(["sleep", "1000"])
+            SEGMENT = shared_memory.SharedMemory(create=True, size=4096)
+
+            def test_first(): pass
+
+            def test_last():
+                CHILD.kill()
+                CHILD.wait()
+                SEGMENT.close()
+                SEGMENT.unlink()
+        """,
+    )
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert left(inner) == {}
