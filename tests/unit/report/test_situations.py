@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -71,3 +72,15 @@ SAID = {
 @pytest.mark.parametrize("name", SITUATIONS)
 def test_each_shows_what_it_is_there_for(name):
     assert SAID[name] in (FOLDER / f"{name}.text.txt").read_text()
+
+
+def test_the_edit_that_mends_a_fixture_is_in_every_view():
+    edit = ["- return WritebackWatcher().start()", "+ writeback_watcher = WritebackWatcher().start()"]
+    edit += ["+ yield writeback_watcher", "+ writeback_watcher.shutdown()"]
+    report = read_situation("leak")
+    views = {"index.html": page(report), **views_of(report)}
+    for file in ("text.txt", "summary.md", "index.html"):
+        lines = [line.strip() for line in views[file].splitlines()]
+        told = [re.sub(r"<[^>]*>", "", line) for line in lines]
+        start = next(number for number, line in enumerate(told) if line == edit[0])
+        assert told[start : start + 4] == edit, file
