@@ -97,6 +97,8 @@ class ProcessSuspect(Suspect):
 
     def reap(self, timeout: float) -> str:
         """Ask it to end, then make it."""
+        if self.birth.certainty not in {"exact", "inherited"}:
+            return "left alone: it was not seen being started here"
         pid, done = self.child.pid, "waited for"
         try:
             if self.child.state != "zombie":
@@ -145,7 +147,11 @@ class ProcessProbe(LookingProbe[_Child]):
         self._wrap_popen()
         for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
             if hasattr(os, name):
-                self._wrap_call(name)
+                self._wrap_call(os, name)
+        # By this multiprocessing starts what it does not fork; subprocess has a name of its own for it.
+        below = sys.modules.get("_posixsubprocess")
+        if hasattr(below, "fork_exec"):
+            self._wrap_call(below, "fork_exec")
 
         def undo() -> None:
             while self._undo:
@@ -164,8 +170,8 @@ class ProcessProbe(LookingProbe[_Child]):
 
         self._put(subprocess.Popen, "__init__", init)
 
-    def _wrap_call(self, name: str) -> None:
-        original = getattr(os, name)
+    def _wrap_call(self, place: Any, name: str) -> None:
+        original = getattr(place, name)
 
         @functools.wraps(original)
         def start(*args: Any, **kwargs: Any) -> Any:
@@ -175,7 +181,7 @@ class ProcessProbe(LookingProbe[_Child]):
                 self.record(pid, sys._getframe(1))  # noqa: SLF001
             return result
 
-        self._put(os, name, start)
+        self._put(place, name, start)
 
     def _put(self, place: Any, name: str, wrapper: Any) -> None:
         original = getattr(place, name)

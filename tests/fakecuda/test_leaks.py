@@ -192,3 +192,79 @@ def test_what_a_destroyed_context_took_with_it_is_no_leak(watched):
         ("test_leaks", "stream"): (1, 0),
         ("test_leaks", "event"): (1, 0),
     }
+
+
+REAPED = """
+    import threading
+    import pytest
+    from numba import cuda
+    from numba.cuda.cudadrv.driver import driver
+
+    KEPT, MIB = [], 1 << 20
+    pytestmark = pytest.mark.xdist_group("one worker")
+
+    def raw():
+        # As a library makes them that goes through numba's driver and loses them: no object stands for them.
+        cuda.current_context()
+        return [
+            driver.cuMemAlloc(64 * MIB), driver.cuMemHostAlloc(MIB, 0),
+            driver.cuStreamCreate(0), driver.cuEventCreate(0),
+        ]
+
+    @pytest.fixture(scope="module")
+    def free_at_first():
+        return cuda.current_context().get_memory_info().free
+
+    def test_is_clean(free_at_first):
+        device, host, stream, event = raw()
+        driver.cuMemFree(device)
+        driver.cuMemFreeHost(host)
+        driver.cuStreamDestroy(stream)
+        driver.cuEventDestroy(event)
+
+    def test_loses_them(free_at_first):
+        raw()
+        assert cuda.current_context().get_memory_info().free <= free_at_first - 64 * MIB
+
+    def test_device_memory_is_back(free_at_first):
+        assert cuda.current_context().get_memory_info().free == free_at_first
+
+    def test_keeps_them():
+        KEPT.extend([cuda.device_array(10, "u1"), cuda.pinned_array(20, "u1"), cuda.stream(), cuda.event()])
+
+    def test_what_is_kept_still_works():
+        if KEPT:
+            KEPT[0].copy_to_device(KEPT[1][:10], stream=KEPT[2])
+            KEPT[3].record(KEPT[2])
+            KEPT[3].synchronize()
+
+    class Watcher:
+        def __init__(self, buffer):
+            self.over = threading.Event()
+            threading.Thread(target=self.run, args=(buffer,), daemon=True).start()
+        def run(self, buffer):
+            self.over.wait()
+        def close(self):
+            self.over.set()
+
+    def test_watcher_keeps_a_buffer():
+        Watcher(cuda.pinned_array(MIB, "u1"))
+"""
+
+
+def test_what_nobody_points_to_is_freed_and_what_somebody_uses_is_left_alone(watched):
+    report, _ = watched("--gpuguard-reap", test_it=REAPED)
+    assert {test.outcome for test in report.tests} == {"passed"}
+    done = {}
+    for leak in (leak for group in report.groups for leak in group.leaks):
+        done.setdefault(leak.origin.nodeid.partition("::")[2], {})[leak.kind] = leak.reaped
+    kinds = ("device", "pinned", "stream", "event")
+    held = "left alone: objects of the suite still point to it, and would read what was freed"
+    assert done == {
+        "test_loses_them": dict.fromkeys(kinds, "stopped: freed"),
+        "test_keeps_them": dict.fromkeys(kinds, held),
+        "test_watcher_keeps_a_buffer": {
+            "thread": "stopped by Watcher.close()",
+            "pinned": "stopped before its turn: freed with another leak",
+        },
+    }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from pathlib import Path
 
 SIMULATED = """
     import numpy as np, pytest
@@ -133,7 +135,7 @@ HOST = """
     import pytest
 
     KEPT = []
-    FORK = multiprocessing.get_context("fork")
+    FORK, SPAWN = multiprocessing.get_context("fork"), multiprocessing.get_context("spawn")
 
     def sleeper():
         KEPT.append(subprocess.Popen(["sleep", "1000"]))
@@ -200,6 +202,35 @@ HOST = """
         process.start()
         KEPT.append(process)
 
+    def test_spawned_worker():
+        process = SPAWN.Process(target=time.sleep, args=(1000,), daemon=True)
+        process.start()
+        KEPT.append(process)
+
+    @pytest.fixture(scope="module", autouse=True)
+    def was_left_alone():
+        yield
+        for pid in (one for one in KEPT if isinstance(one, int)):
+            os.kill(pid, 9)
+            assert os.waitpid(pid, 0)[1] == 9
+
+    def test_child_of_native_code():
+        libc, pid = ctypes.CDLL(None), ctypes.c_int()
+        words = (ctypes.c_char_p * 3)(b"sleep", b"1000")
+        assert libc.posix_spawnp(ctypes.byref(pid), b"sleep", None, None, words, None) == 0
+        KEPT.append(pid.value)
+
+    def test_child_of_native_code_that_is_waited_for():
+        libc, pid = ctypes.CDLL(None), ctypes.c_int()
+        words = (ctypes.c_char_p * 2)(b"true")
+        assert libc.posix_spawnp(ctypes.byref(pid), b"true", None, None, words, None) == 0
+        os.waitpid(pid.value, 0)
+
+    def test_spawned_worker_that_is_waited_for():
+        process = SPAWN.Process(target=int)
+        process.start()
+        process.join()
+
     def test_children_that_are_waited_for():
         subprocess.run(["true"])
         process = FORK.Process(target=int)
@@ -231,6 +262,8 @@ def test_what_the_host_has(run):
         ("test_zombie", "process true"),
         ("test_child_of_a_thread", "process sleep"),
         ("test_forked_worker", f"process {_own_name(found)}"),
+        ("test_spawned_worker", f"process {Path(sys.executable).name[:15]}"),
+        ("test_child_of_native_code", "process sleep"),
         ("test_segment", "shared memory segment"),
         ("test_segment_that_is_closed_only", "shared memory segment"),
     }
@@ -244,9 +277,14 @@ def test_what_the_host_has(run):
         "test_zombie": "exact",
         "test_child_of_a_thread": "inherited",
         "test_forked_worker": "exact",
+        "test_spawned_worker": "exact",
+        "test_child_of_native_code": "inferred",
     }
     assert leaks["test_running_child"].created[-1].function == "sleeper"
     assert leaks["test_running_child"].reaped == "stopped: terminated"
+    assert leaks["test_spawned_worker"].reaped == "stopped: terminated"
+    assert leaks["test_spawned_worker"].created[0].function == "test_spawned_worker"
+    assert leaks["test_child_of_native_code"].reaped == "left alone: it was not seen being started here"
     assert leaks["test_zombie"].reaped == "stopped: waited for"
     assert leaks["test_segment"].reaped == "stopped: unlinked"
     assert leaks["test_thread_of_a_raw_thread"].origin.certainty == "inherited"
