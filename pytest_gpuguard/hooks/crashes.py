@@ -132,7 +132,8 @@ class Crashes:
         self._died(worker, vital.pid if vital else 0, "killed" if why else "crashed", shown)
         at = time.monotonic() - self._started
         if why:
-            self._add({"stalls": [{"at": at, **why["stall"], "nodeid": crashitem, "stacks": shown}]})
+            stall = {"at": at, **why["stall"], "nodeid": crashitem, "stacks": shown}
+            self._add({"stalls": [stall], "deaths": why.get("deaths", [])})
             return
         error = next((line for line in stacks.splitlines() if line.strip()), _SILENT)
         fault = {"kind": "crash", "code": "GPG602", "worker": worker, "nodeid": crashitem, "error": error}

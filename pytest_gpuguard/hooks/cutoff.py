@@ -23,7 +23,7 @@ class CutOff:
     config
         The run.
     finish
-        Writes the record of a run that is cut off, given the stall.
+        Writes the record of a run that is cut off, given the stall and the deaths of threads in its test.
     begun
         Returns the tests that have begun.
     """
@@ -31,7 +31,7 @@ class CutOff:
     def __init__(
         self,
         config: pytest.Config,
-        finish: Callable[[dict[str, Any]], None],
+        finish: Callable[[dict[str, Any], list[dict[str, Any]]], None],
         begun: Callable[[], Collection[str]],
     ) -> None:
         self._config, self._finish, self._begun = config, finish, begun
@@ -46,10 +46,10 @@ class CutOff:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._items = session.items
 
-    def __call__(self, stall: dict[str, Any], text: str) -> None:
+    def __call__(self, stall: dict[str, Any], deaths: list[dict[str, Any]], text: str) -> None:
         """Write the record and say everything in the terminal, beside the test that hangs."""
         try:
-            self._finish(stall)
+            self._finish(stall, deaths)
         finally:
             capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
             # The test's output is captured on the descriptors, so the terminal's goes the same way.

@@ -70,6 +70,8 @@ class Dossier:
         self.leases: Callable[[], list[str]] = list
         #: Tells who waits for whom in the budget, as in :class:`~pytest_gpuguard.report.model.Edge`.
         self.edges: Callable[[], Iterable[tuple[str, str, str, int]]] = tuple
+        #: Tells, as the record does, of threads that ended with an exception while the test went on.
+        self.deaths: Callable[[], list[dict[str, Any]]] = list
         #: Tells what of the device libraries is alive in this process.
         self.things: Callable[[], Iterable[Thing]] = tuple
 
@@ -167,6 +169,7 @@ class Dossier:
             "phase": self._scene.phase,
             "idle_s": time.monotonic() - progress if progress is not None else 0.0,
             "place": self._waits_in(),
+            "died": [f"{death['thread']!r} ended with {death['error']}" for death in self.deaths()],
             "left": self._left(),
             "alive": self._alive(),
             "leases": self.leases(),

@@ -207,12 +207,12 @@ class Gather:
         worker = self._finished(name)
         worker.pid, worker.end, worker.stacks = worker.pid or pid, end, stacks
 
-    def cut_off(self, stall: dict[str, Any]) -> None:
+    def cut_off(self, stall: dict[str, Any], deaths: list[dict[str, Any]]) -> None:
         """Write the record of a run that ends at once, in the test of ``stall``."""
         now = time.monotonic() - self.started
         self._gathered.add_phase(stall["nodeid"], "main", now - stall["idle_s"], now, "failed")
         self._gathered.workers.setdefault("main", Worker("main", os.getpid())).end = "killed"
-        self.add({"stalls": [stall], "notes": self.notes})
+        self.add({"stalls": [stall], "deaths": deaths, "notes": self.notes})
         self._write(build(self._gathered, self._head(1, "cut off"), self._shown()))
 
     def spans(self) -> Iterable[TestSpan]:

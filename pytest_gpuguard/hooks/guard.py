@@ -112,6 +112,7 @@ class Guard:
         )
         self.dossier = Dossier(folder, worker, self.scene, self.tracker, self._places, started)
         self.dossier.things = things_of(probes)
+        self.dossier.deaths = lambda: [self._death(death) for death in tuple(self.deaths.deaths)]
         #: Ends this process where a test cannot be ended.
         self.lifeline = Lifeline(config, settings, folder, worker, self.scene, self.dossier)
         self.deaths = DeathWatch(

@@ -67,7 +67,7 @@ class Lifeline:
         #: Asked at each phase that ended with an exception: they complete its report.
         self.failed: list[Callable[[pytest.TestReport, BaseException], None]] = []
         #: Says in the terminal why the run ends here, and writes its record; there is none in a worker.
-        self.cut_off: Callable[[dict[str, Any], str], None] | None = None
+        self.cut_off: Callable[[dict[str, Any], list[dict[str, Any]], str], None] | None = None
 
     def install(self, config: pytest.Config) -> None:
         """Make the page and be ready for any end; undone when the configuration ends."""
@@ -118,17 +118,16 @@ class Lifeline:
 
     def kill(self, stall: Stall, text: str) -> None:
         """End this process, whose test cannot be ended in any other way; say why before."""
-        facts = self._dossier.record(stall)
+        facts, deaths = self._dossier.record(stall), self._dossier.deaths()
         if self.cut_off is not None:
             try:
-                self.cut_off(facts, f"{text}\n\n{self._dossier.stacks}")
+                self.cut_off(facts, deaths, f"{text}\n\n{self._dossier.stacks}")
             finally:
                 os._exit(pytest.ExitCode.TESTS_FAILED)
         with contextlib.suppress(OSError):  # as for the dossier: no wait may go unbounded for that
             if self._folder is not None:
-                self._folder.write_end(
-                    self._worker, {"text": text, "stacks": self._dossier.stacks, "stall": facts}
-                )
+                why = {"text": text, "stacks": self._dossier.stacks, "stall": facts}
+                self._folder.write_end(self._worker, why | {"deaths": deaths})
         os.kill(os.getpid(), signal.SIGKILL)
 
     # What is on the page.

@@ -54,7 +54,7 @@ def dossier(
 
 def dossier_states(states: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return states as the record has them."""
-    left_out = {"stacks", "alive"}
+    left_out = {"stacks", "alive", "died"}
     return [{name: value for name, value in state.items() if name not in left_out} for state in states]
 
 
@@ -77,6 +77,7 @@ def process_lines(state: dict[str, Any]) -> list[str]:
     lines = [f"  {state['worker']}  pid {state['pid']}  {state['nodeid'] or 'no test'}"]
     if state["nodeid"]:
         lines.append(f"      for {format_seconds(state['idle_s'])} in {state['place']}")
+    lines += [f"      a thread of it that it may wait for: {death}" for death in state.get("died", [])]
     lines += [f"      {lease}" for lease in state["leases"]]
     lines += [f"      has {entry}" for entry in state.get("alive", [])]
     if state.get("stacks"):

@@ -35,6 +35,8 @@ Sample = list[tuple[int, int, int]]
 _RAW_THREAD = "Exception ignored in thread started by"
 _LEAVES = 3
 _TRIES = 5
+#: Seconds in which a wait is broken that a signal can break: in C some only end by themselves.
+_WITHIN = 0.2
 
 
 class Expected(Protocol):
@@ -259,8 +261,12 @@ class DeathWatch:
 
     def _break(self, death: Death, place: Place) -> None:
         # Whoever swallows it gets it again, a patience later.
-        self._tries += 1
         self._place = None
-        death.interrupted = self._interrupter.interrupt(
-            death.owner, lambda: self._error(death), cause=death.error, still=place.on
-        )
+
+        def error() -> BaseException:
+            # In the main thread: a signal that was only sent has broken nothing.
+            self._tries += 1
+            death.interrupted = True
+            return self._error(death)
+
+        self._interrupter.interrupt(death.owner, error, cause=death.error, still=place.on, within=_WITHIN)

@@ -10,8 +10,10 @@ it, and the monitor's own checks, made in another thread, are only hints.
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,7 @@ class _Request:
     still: Callable[[FrameType | None], bool]
     error: Callable[[], BaseException]
     cause: BaseException | None
+    until: float
 
 
 class Interrupter:
@@ -91,6 +94,7 @@ class Interrupter:
         *,
         cause: BaseException | None = None,
         still: Callable[[FrameType | None], bool] = lambda _: True,
+        within: float = math.inf,
     ) -> bool:
         """Ask for ``error`` to be raised in the main thread; return whether the signal could be sent.
 
@@ -103,12 +107,17 @@ class Interrupter:
         cause
             Becomes its ``__cause__``.
         still
-            Asked in the main thread with the interrupted frame: is the reason still there? A wait in C that
-            ignores signals may be over by the time that the handler can run.
+            Asked in the main thread with the interrupted frame: is the reason still there?
+        within
+            Seconds from the first of several requests: when the handler runs later than that, the main thread
+            was in a call in C that ignores signals, and that has ended by itself. Then nothing is raised.
         """
         if self._signal is None or not self._in_force():
             return False
-        self._request = _Request(owner, still, error, cause)
+        # What was sent before and has not arrived counts from then.
+        pending = self._request
+        until = pending.until if pending and pending.owner is owner else time.monotonic() + within
+        self._request = _Request(owner, still, error, cause, until)
         signal.pthread_kill(self.main, self._signal)
         return True
 
@@ -116,5 +125,7 @@ class Interrupter:
         __tracebackhide__ = True
         request, self._request = self._request, None
         if request is None or not self.armed_for(request.owner) or not request.still(frame):
+            return
+        if time.monotonic() > request.until:
             return
         raise request.error() from request.cause

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _LISTED_FOR = 5
 #: Seconds in which a raw thread that was started says which of the system's threads it is.
 _COMES_WITHIN = 1.0
+#: Seconds of CPU after which a native thread is at work rather than about to begin.
+_RUNS = 0.005
 
 __all__ = ["RawThread", "TaskProbe", "TaskSuspect"]
 
@@ -270,7 +272,10 @@ class TaskProbe(LookingProbe[_Task]):
         if suspect.raw:
             return None
         if library is None:
-            # It runs right now: then what was loaded since we began to watch has to do.
+            # It runs right now. If it has hardly begun, the next look tells; else what was loaded since we
+            # began to watch has to do.
+            if (suspect.cpu_seconds() or 0.0) < _RUNS:
+                return None
             fresh = natives.loaded() - self._before
             return next(filter(None, map(natives.pool, sorted(fresh))), None)
         if not library:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 WAITS = """
-    import _thread, asyncio, queue, select, socket, threading, time
+    import _thread, asyncio, ctypes, os, queue, select, socket, subprocess, threading, time
     import pytest
 
     def dies(after=0.0):
@@ -48,6 +48,13 @@ WAITS = """
         with ours, theirs:
             select.select([ours], [], [])
 
+    def child_without_end():
+        with subprocess.Popen(["sleep", "60"]) as child:
+            try:
+                os.waitpid(child.pid, 0)
+            finally:
+                child.kill()
+
     def swallows_once():
         try:
             threading.Event().wait(30)
@@ -69,6 +76,10 @@ WAITS = """
         "event": lambda: threading.Event().wait(),
         "join": join_of_another,
         "select": select_for_ever,
+        "poll": lambda: select.poll().poll(),
+        "barrier": lambda: threading.Barrier(2).wait(),
+        "child": child_without_end,
+        "sleep_in_c": lambda: ctypes.CDLL(None).sleep(60),
         "swallows_once": swallows_once,
         "asyncio": lambda: asyncio.run(forever()),
         "asyncio_one_sleep": lambda: asyncio.run(asyncio.sleep(60)),
@@ -185,7 +196,7 @@ def test_every_kind_of_wait_is_broken_and_the_next_test_passes(run):
 
 
 LEFT_ALONE = """
-    import _thread, sys, threading, time
+    import _thread, asyncio, ctypes, sys, threading, time
     import pytest
 
     def dies(after=0.0, error=OSError("planted")):
@@ -229,6 +240,14 @@ LEFT_ALONE = """
             time.sleep(LONG)
             assert isinstance(future.exception(), ValueError)
 
+    def test_a_future_of_the_default_executor_carries_it():
+        async def work():
+            future = asyncio.get_running_loop().run_in_executor(None, int, "x")
+            await asyncio.sleep(LONG)
+            with pytest.raises(ValueError):
+                await future
+        asyncio.run(work())
+
     def test_system_exit():
         dies(error=SystemExit(3))
         time.sleep(LONG)
@@ -258,6 +277,15 @@ LEFT_ALONE = """
             time.sleep(0.05)
         walk(7)
 
+    def test_wait_in_c_that_no_signal_breaks_and_that_ends():
+        libc = ctypes.CDLL(None)
+        mutex = ctypes.create_string_buffer(64)
+        libc.pthread_mutex_lock(mutex)
+        until = (ctypes.c_long * 2)(int(time.time()) + 3, 0)
+        dies()
+        assert libc.pthread_mutex_timedlock(mutex, until) == 110
+        step(1)
+
     @pytest.fixture
     def waits_in_teardown():
         yield
@@ -285,11 +313,20 @@ LEFT_ALONE = """
             go.set()
         time.sleep(LONG)
 
+    @pytest.fixture
+    def waits_in_its_teardown(worker):
+        yield
+        worker.set()
+        time.sleep(LONG)
+
+    def test_teardown_of_another_when_the_module_s_thread_dies(waits_in_its_teardown): pass
+
     def test_passes_at_last(): pass
 """
 
 SILENT = {"test_own_hook", "test_ignored_warning", "test_ignored_by_message", "test_system_exit"}
 SILENT |= {"test_raw_thread_ignored", "test_executor_carries_it"}
+SILENT |= {"test_a_future_of_the_default_executor_carries_it"}
 
 
 def test_whoever_does_not_wait_for_the_dead_is_left_alone(run):
@@ -300,6 +337,33 @@ def test_whoever_does_not_wait_for_the_dead_is_left_alone(run):
     assert told >= {"test_ends_by_itself", "test_goes_on_through_new_lines", "test_teardown"}
     assert not told & SILENT
     assert inner.ret == 0
+
+
+IN_C = """
+    import ctypes, threading
+
+    def test_waits_in_c():
+        libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+        def work():
+            raise OSError("planted")
+        libc.pthread_mutex_lock(mutex)
+        threading.Thread(target=work, name="worker", daemon=True).start()
+        libc.pthread_mutex_lock(mutex)
+
+    def test_next(): pass
+"""
+
+
+def test_what_waits_in_c_for_the_dead_is_ended_with_its_process_and_the_death_is_told(run):
+    inner = run.watched("--gpuguard-stall=0.5s", "--gpuguard-stall-end=1s", test_it=IN_C)
+    assert inner.ret == 1
+    if "2" in run.way:
+        assert inner.outcomes == {"test_waits_in_c": "failed", "test_next": "passed"}
+    assert "GPG601: test_it.py::test_waits_in_c made no progress" in inner.out
+    assert "a thread of it that it may wait for: 'worker' ended with OSError: planted" in inner.out
+    (death,) = inner.report.deaths
+    assert (death.error, death.interrupted) == ("OSError: planted", False)
+    assert inner.report.verdict.waits_broken == 0
 
 
 def test_report_only_never_interrupts(run):
@@ -334,8 +398,17 @@ def test_warnings_as_errors_do_not_stand_in_the_way(run):
                 threading.Event().wait(30)
 
             def test_next(): pass
+
+            def test_does_not_wait():
+                def work():
+                    raise OSError("planted")
+                threading.Thread(target=work).start()
         """,
     )
     assert inner.outcomes["test_waits"].startswith("failed")
     assert inner.outcomes["test_next"] == "passed"
     assert "GPG110" in inner.text("test_waits")
+    # pytest's own error, which stays as it is.
+    assert "PytestUnhandledThreadExceptionWarning" in inner.text("test_does_not_wait")
+    assert "GPG110" not in inner.text("test_does_not_wait")
+    assert inner.report.verdict.waits_broken == 1

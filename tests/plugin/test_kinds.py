@@ -786,3 +786,36 @@ def test_what_came_before_the_first_test_is_nobody_s_whoever_looks_first(run):
     )
     assert set(inner.outcomes.values()) == {"passed"}
     assert left(inner) == {}
+
+
+HARDLY_BEGUN = """
+    from pytest_gpuguard.track import natives
+
+    library_of, asked = natives.library_of, set()
+
+    def running_at_first(tid):
+        # As on a busy machine, where a thread that was started has not come to its first wait.
+        if tid not in asked:
+            asked.add(tid)
+            return None
+        return library_of(tid)
+
+    natives.library_of = running_at_first
+"""
+
+
+def test_a_native_thread_that_has_hardly_begun_is_not_taken_for_that_of_a_pool(run):
+    inner = run.watched(
+        conftest=HARDLY_BEGUN,
+        test_it="""
+            import ctypes
+
+            def test_loads_a_library_with_a_pool_and_starts_a_thread_of_its_own():
+                import numpy
+                libc, ident = ctypes.CDLL(None), ctypes.c_ulong()
+                libc.pthread_create.argtypes = [ctypes.c_void_p] * 4
+                code = ctypes.cast(libc.sleep, ctypes.c_void_p)
+                assert libc.pthread_create(ctypes.byref(ident), None, code, 1000) == 0
+        """,
+    )
+    assert [leak.code for group in inner.report.groups for leak in group.leaks] == ["GPG102"]
