@@ -49,7 +49,9 @@ def environment() -> Path:
         subprocess.run([*pip, "install", "-q", "-e", str(ROOT), "pytest-timeout", *packages], check=True)
         for project in PROJECTS:
             source = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "-d", str(PLACE)]
-            subprocess.run([*pip, "install", "-q", "setuptools", "hatchling", "setuptools_scm"], check=True)
+            subprocess.run(
+                [*pip, "install", "-q", "setuptools", "wheel", "hatchling", "setuptools_scm"], check=True
+            )
             subprocess.run([*pip, "download", "-q", *source, project.name], check=True)
             with tarfile.open(PLACE / f"{project.name.replace('==', '-')}.tar.gz") as archive:
                 archive.extractall(PLACE, filter="data")

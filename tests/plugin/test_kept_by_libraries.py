@@ -1,0 +1,120 @@
+"""What libraries keep for good is counted as that and nobody's leak; what only looks like it is one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+KEEPERS = """
+    import asyncio, multiprocessing, subprocess, threading
+    import pytest
+
+    KEPT = []
+
+    def test_monitor_of_tqdm():
+        tqdm = pytest.importorskip("tqdm").tqdm
+        assert list(tqdm(range(3), disable=False)) == [0, 1, 2]
+        assert tqdm.monitor.is_alive()
+
+    class TMonitor(threading.Thread):
+        def __init__(self):
+            super().__init__(daemon=True)
+            self.over = threading.Event()
+        def run(self):
+            self.over.wait()
+
+    def test_monitor_of_the_suite():
+        TMonitor().start()
+
+    def test_default_executor_of_a_loop():
+        async def work():
+            await asyncio.to_thread(int)
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(work())
+        test_default_executor_of_a_loop.kept = loop
+
+    def test_executor_of_the_suite():
+        from concurrent.futures import ThreadPoolExecutor
+        test_executor_of_the_suite.kept = pool = ThreadPoolExecutor(1)
+        pool.submit(int).result()
+
+    def test_servers_of_multiprocessing():
+        process = multiprocessing.get_context("forkserver").Process(target=int)
+        process.start()
+        process.join()
+
+    def test_server_of_the_suite():
+        KEPT.append(subprocess.Popen(["sleep", "1000"]))
+"""
+
+
+def test_threads_and_children_of_libraries(run):
+    inner = run.watched("--gpuguard-reap", test_it=KEEPERS)
+    assert set(inner.outcomes.values()) <= {"passed", "skipped"}
+    leaks = {
+        (leak.origin.nodeid.partition("::")[2], leak.kind)
+        for group in inner.report.groups
+        for leak in group.leaks
+    }
+    assert leaks == {
+        ("test_monitor_of_the_suite", "thread"),
+        ("test_executor_of_the_suite", "thread"),
+        ("test_server_of_the_suite", "process"),
+    }
+    known = {probe.kind: probe.known for probe in inner.report.probes}
+    skipped = inner.outcomes["test_monitor_of_tqdm"] == "skipped"
+    assert (known["thread"], known["process"]) == (2 - skipped, 2)
+    assert f"{4 - skipped} kept by libraries" in inner.out
+
+
+CODE = """
+#include <pthread.h>
+#include <unistd.h>
+
+static void *work(void *nothing) { for (;;) pause(); return nothing; }
+
+void start(void) { pthread_t thread; pthread_create(&thread, 0, work, 0); }
+
+__attribute__((constructor)) static void load(void) { start(); }
+"""
+
+NATIVE = """
+    import ctypes
+
+    LOADED = {}
+
+    def load(name):
+        LOADED[name] = ctypes.CDLL(f"./{name}.so")
+
+    def test_a_library_starts_a_thread_when_it_is_loaded():
+        load("libmine")
+
+    def test_and_another_one_later():
+        LOADED["libmine"].start()
+
+    def test_a_library_with_a_pool_is_loaded():
+        load("libgomp_like")
+
+    def test_and_its_pool_grows():
+        LOADED["libgomp_like"].start()
+"""
+
+
+def test_native_threads_of_libraries(run_plain):
+    """A pool may grow at any time; of others only what the first import starts is there for good."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) on PATH")
+    folder = run_plain.pytester.path
+    (folder / "lib.c").write_text(CODE)
+    for name in ("libmine", "libgomp_like"):
+        command = [compiler, "-shared", "-fPIC", "-pthread", "-o", f"{name}.so", "lib.c"]
+        subprocess.run(command, cwd=folder, check=True)
+    inner = run_plain.watched(test_it=NATIVE)
+    (group,) = inner.report.groups
+    (leak,) = group.leaks
+    assert leak.origin.nodeid == "test_it.py::test_and_another_one_later"
+    assert "libmine.so" in group.title
+    assert next(probe for probe in inner.report.probes if probe.kind == "thread").known == 3
