@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -58,7 +59,7 @@ class Lifeline:
         self._distributed = hasattr(config, "workerinput")
         self._parent = os.getppid()
         self._orphaned: tuple[float, object] | None = None
-        #: Whether somebody has taken the timer, so that the next test needs a beat before it begins.
+        #: Whether there was no beat so far, so that the next test needs one before it begins.
         self.lost = True
         self._leased = False
         #: The page; there is none without workers.
@@ -168,7 +169,8 @@ class Lifeline:
 
     @pytest.hookimpl(trylast=True)
     def pytest_exception_interact(self) -> None:
-        # pytest's own implementation has just cancelled the one timer, and with it ours.
+        # pytest's own implementation has just cancelled the one timer, and with it ours. The teardown may
+        # take the GIL before the monitor looks again.
         if self._timer is not None:
             self._timer.lost()
-            self.lost = True
+            self.beat(time.monotonic())

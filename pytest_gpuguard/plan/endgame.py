@@ -65,8 +65,13 @@ class Endgame(Generic[Worker]):
         return no_help(durations.of_sent(lane), [durations.of(test) for test in rest], busy)
 
     def _busy(self, lane: Lane[Worker]) -> float:
-        durations, passed = self._picture.durations, self._picture.clock() - lane.since
-        return durations.of_sent(lane) + durations.of_all(lane.own) - passed * lane.running
+        durations = self._picture.durations
+        seconds = durations.of_sent(lane) + durations.of_all(lane.own)
+        if not lane.running:
+            return seconds
+        # A test that should be over by now goes on: as long again as it is late, for all that is known.
+        first, passed = durations.of(lane.pending[0]), self._picture.clock() - lane.since
+        return seconds - first + abs(first - passed)
 
     def _is_for_others(self, lane: Lane[Worker], test: int) -> bool:
         """Return whether ``test`` has no room here beside what others keep, but on one of them without us."""
@@ -83,10 +88,15 @@ class Endgame(Generic[Worker]):
         return any(other.asked for other in self._picture.lanes.values())
 
     def richest(self, lane: Lane[Worker]) -> tuple[Lane[Worker], list[int]] | None:
-        """Return the worker that has most, and the second half of what can be taken back from it."""
+        """Return the worker that has most, and the second half of what can be taken back from it.
+
+        Not what others cannot run, or have no room for: such it was sent with a reason.
+        """
         others = (other for other in self._picture.others(lane) if not other.ending)
         rich = max(others, key=lambda other: len(other.pending), default=None)
-        if rich is None or len(rich.pending) < 4:
+        if rich is None:
             return None
-        tail = [test for test in list(rich.pending)[2:] if self._picture.waiting.group_of(test) is None]
+        waiting, needs = self._picture.waiting, self._picture.suite.needs
+        rest = list(rich.pending)[2:]
+        tail = [test for test in rest if waiting.group_of(test) is None and test not in needs]
         return (rich, tail[len(tail) // 2 :]) if tail else None

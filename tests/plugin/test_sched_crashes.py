@@ -65,6 +65,8 @@ def check(inner, deadly, tests):
     [
         ("1", "load"),
         ("1", "loadgroup"),
+        ("1", "loadscope"),
+        ("1", "worksteal"),
         ("2", "load"),
         ("2", "loadgroup"),
         ("2", "loadscope"),
@@ -92,7 +94,7 @@ def test_under_loadgroup_without_groups_a_crash_does_not_hang(run_plain):
     check(run_plain.watched(conftest=JOURNAL, test_it=source), ["test_it[1]"], 5)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", "2", "4"])
 def test_two_crashes_in_one_group(run_plain, workers):
     run_plain.way = ["-n", workers, "--dist", "loadgroup"]
     source = ONE.replace("n == 1", "n in (0, 2)")
@@ -137,6 +139,27 @@ def test_a_crash_in_teardown_and_then_another(run_two):
     assert begun(inner) == dict.fromkeys(begun(inner), 1)
     assert len(begun(inner)) == 5
     assert crashed(inner) == ["test_call", "test_teardown"]
+
+
+@pytest.mark.parametrize("dist", ["load", "loadfile"])
+def test_a_crash_in_setup_is_one_too(run_plain, dist):
+    source = """
+        import os
+        import pytest
+
+        @pytest.fixture
+        def deadly(): os._exit(3)
+
+        @pytest.mark.xdist_group("one")
+        class TestIt:
+            def test_before(self): pass
+            def test_setup(self, deadly): pass
+            def test_after(self): pass
+
+        def test_free(): pass
+    """
+    run_plain.way = ["-n", "2", "--dist", dist]
+    check(run_plain.watched(conftest=JOURNAL, test_it=source), ["test_setup"], 4)
 
 
 def test_stop_at_the_first_failure_counts_a_crash(run_plain):

@@ -74,6 +74,30 @@ def test_groups_keep_together_whoever_marks_them_and_names_stay_clean(run_two, d
     assert "@" not in junit.read_text()
 
 
+@pytest.mark.parametrize("argument", [[], ["part"]], ids=["found", "given"])
+def test_marks_of_a_conftest_further_down_count_too(run_two, argument):
+    # To pytest it is another kind of conftest where its folder is an argument, with another order of hooks.
+    part = run_two.pytester.mkdir("part")
+    (part / "conftest.py").write_text(
+        "import pytest\n\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for item in items:\n"
+        "        if 'deep' in item.name:\n"
+        "            item.add_marker(pytest.mark.xdist_group('deep'))\n"
+    )
+    (part / "test_part.py").write_text(
+        "import time\nimport pytest\n\n"
+        "@pytest.mark.parametrize('n', range(6))\ndef test_deep(n): time.sleep(0.01)\n\n"
+        "@pytest.mark.parametrize('n', range(20))\ndef test_free(n): time.sleep(0.05)\n"
+    )
+    inner = run_two.watched("--dist=loadgroup", *argument)
+    assert inner.ret == 0, inner.out
+    by = defaultdict(set)
+    for span in inner.report.tests:
+        by["deep" in span.nodeid].add(span.worker)
+    assert (len(by[True]), len(by[False])) == (1, 2)
+
+
 def test_a_failed_test_of_a_group_is_the_only_one_that_last_failed_runs(run_two):
     run_two.setenv("FAIL", "1")
     first = run_two.watched("--dist=loadgroup", **GROUPED)

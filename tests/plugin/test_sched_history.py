@@ -23,6 +23,10 @@ SUITE = """
     @pytest.mark.gpu(pinned="100 MiB")
     def test_modest(pinned_array):
         pinned_array((1 << 20,), "u1")
+
+    @pytest.mark.gpu(pinned="30 MiB")
+    def test_honest(pinned_array):
+        pinned_array((20 << 20,), "u1")
 """
 
 
@@ -40,12 +44,13 @@ def test_durations_and_peaks_are_kept_and_claims_that_are_far_off_are_told(run, 
     )
     assert inner.ret == 0, inner.out
     history = stored(inner)
-    assert len(history["seconds"]) == 9
+    assert len(history["seconds"]) == 10
     assert history["seconds"]["test_it.py::test_free[3]"] >= 0.2
     assert history["peaks"]["test_it.py::test_allocating[0]"]["pinned"] == 40 << 20
     assert "test_it.py::test_free[0]" not in history["peaks"]
     assert history["claims"]["test_it.py::test_modest"]["pinned"] == 100 << 20
     assert "test_it.py::test_modest claims 100.0 MiB pinned, and used only 1.0 MiB" in inner.out
+    assert "test_honest claims" not in inner.out
     marks = (inner.folder / "marks.txt").read_text()
     assert 'test_it.py::test_allocating: @pytest.mark.gpu(pinned="40 MiB")' in marks
     assert "test_free" not in marks

@@ -100,6 +100,43 @@ def test_without_workers_a_timer_ends_what_holds_the_gil(run_plain):
     assert "in test_waits_in_c_with_the_gil" in inner.err
 
 
+def test_after_a_failed_call_the_timer_still_guards_the_teardown(run_plain):
+    # pytest takes the timer away when a call has failed.
+    inner = run_plain.watched(
+        "--gpuguard-stall-end=1s",
+        test_it="""
+            import ctypes
+            import pytest
+
+            @pytest.fixture
+            def hangs_with_the_gil():
+                yield
+                libc = ctypes.PyDLL(None)
+                mutex = ctypes.create_string_buffer(64)
+                libc.pthread_mutex_init(mutex, None)
+                libc.pthread_mutex_lock(mutex)
+                libc.pthread_mutex_lock(mutex)
+
+            def test_fails(hangs_with_the_gil):
+                assert False
+        """,
+    )
+    assert inner.ret == 1
+    assert "Timeout (" in inner.err
+    assert "in hangs_with_the_gil" in inner.err
+
+
+def test_what_pytest_timeout_cannot_end_is_ended_here(run_two):
+    # Its signal is answered by Python, which the main thread does not come back to.
+    args = ("--timeout=0.7", "--timeout-method=signal", "--gpuguard-stall-end=1.5s", "-k", "c_that or free")
+    inner = run_two.watched(*args, test_it=HANGS)
+    assert inner.outcomes.pop("test_waits_in_c_that_ignores_signals") == "failed"
+    assert set(inner.outcomes.values()) == {"passed"}
+    (stall,) = [stall for stall in inner.report.stalls if stall.ended]
+    assert stall.how == "its process was ended, since the wait could not be interrupted"
+    assert "GPG601" in inner.text("test_waits_in_c_that_ignores_signals")
+
+
 def test_pytest_timeout_ends_a_test_by_its_own_rules(run):
     inner = run.watched("--gpuguard-stall-end=30s", "--timeout=0.7", "-k", "python or free", test_it=HANGS)
     assert inner.outcomes.pop("test_waits_in_python") == "failed"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gpuguard.plan.rehearsal import Rehearsal, lower_bound
+from pytest_gpuguard.plan.scheduler import Scheduler
 from pytest_gpuguard.plan.suite import Need, Suite
 
 LIMITS = {"pinned": 100, "gpu.0": 10}
@@ -266,6 +267,14 @@ def test_a_long_queue_behind_a_long_test_is_taken_back():
     assert run.span == pytest.approx(2.0, abs=0.01)
 
 
+@pytest.mark.parametrize("free", range(3, 12))
+def test_nothing_stays_behind_a_long_test_but_what_its_worker_has_in_its_hand(free):
+    seconds = [9.0] + [0.05] * free
+    run = Rehearsal(Suite(free + 1), [], {}, seconds, 2, delay=0.001).run()
+    assert run.left == 0
+    assert sum(worker == run.where[0] for worker in run.where.values()) <= 2
+
+
 def test_what_is_rehearsed_is_the_same_each_time():
     # The plan that is shown is the one of the run: nothing in it may hang on where objects are in memory.
     suite, needs, limits, seconds = workload(7, 8)
@@ -275,3 +284,23 @@ def test_what_is_rehearsed_is_the_same_each_time():
         keep.append(bytearray(12345))
         places.append((run.span, run.where))
     assert places == [places[0]] * 4
+
+
+@pytest.mark.parametrize("chunk", [1, 3, None])
+def test_no_more_is_sent_at_once_than_xdist_was_told(chunk):
+    sent = []
+
+    class Told:
+        def send(self, worker, tests):
+            sent.append(len(tests))
+
+        def steal(self, worker, tests): ...
+
+        def end(self, worker): ...
+
+    suite = Suite(200, groups={"group": list(range(100, 200))})
+    scheduler = Scheduler(suite, [], {}, dict.fromkeys(range(200), 0.001), 2, Told(), lambda: 0.0, chunk)
+    for worker in range(2):
+        scheduler.ready(worker)
+    scheduler.go()
+    assert max(sent) == (max(2, chunk) if chunk else 100), sent
