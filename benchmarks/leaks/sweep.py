@@ -49,9 +49,8 @@ def environment() -> Path:
         subprocess.run([*pip, "install", "-q", "-e", str(ROOT), "pytest-timeout", *packages], check=True)
         for project in PROJECTS:
             source = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", "-d", str(PLACE)]
-            subprocess.run(
-                [*pip, "install", "-q", "setuptools", "wheel", "hatchling", "setuptools_scm"], check=True
-            )
+            build = ["setuptools>=77", "wheel", "hatchling", "setuptools_scm"]
+            subprocess.run([*pip, "install", "-q", *build], check=True)
             subprocess.run([*pip, "download", "-q", *source, project.name], check=True)
             with tarfile.open(PLACE / f"{project.name.replace('==', '-')}.tar.gz") as archive:
                 archive.extractall(PLACE, filter="data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Opened", "cpu_seconds", "descriptors", "exists", "mapped", "slurp", "tasks"]
+__all__ = ["Opened", "blocks_signals", "cpu_seconds", "descriptors", "exists", "mapped", "slurp", "tasks"]
+
+_ALL_SIGNALS = (1 << 64) - 1
+#: SIGKILL, SIGSTOP, and the two that the C library keeps to itself.
+_NEVER_BLOCKED = sum(1 << number - 1 for number in (9, 19, 32, 33))
 
 
 def exists() -> bool:
@@ -44,6 +49,12 @@ def tasks() -> list[int]:
 def descriptors() -> list[int]:
     """Return what this process has open, the descriptor of the question itself too."""
     return [int(name) for name in os.listdir("/proc/self/fd")]  # noqa: PTH208 - three times as fast
+
+
+def blocks_signals(tid: int) -> bool:
+    """Return whether a thread of this process blocks every signal that can be blocked."""
+    masks = re.search(r"^SigBlk:\s*([0-9a-f]+)$", slurp(f"/proc/self/task/{tid}/status"), re.MULTILINE)
+    return masks is not None and int(masks[1], 16) | _NEVER_BLOCKED == _ALL_SIGNALS
 
 
 def cpu_seconds(of: str) -> float | None:

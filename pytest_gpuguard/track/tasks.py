@@ -115,6 +115,20 @@ class TaskSuspect(Suspect):
         }
 
 
+def _timer_among(new: set[int]) -> set[int]:
+    """Return which of the threads that are new is faulthandler's: another may have been started beside it.
+
+    It blocks all signals, once it has come to that.
+    """
+    end = time.monotonic() + _COMES_WITHIN
+    while len(new) > 1 and time.monotonic() < end:
+        found = {tid for tid in new if procfs.blocks_signals(tid)}
+        if found:
+            return found
+        time.sleep(0.0005)
+    return new
+
+
 def _steady(name: str) -> str:
     """Return a thread's name without the numbers that many carry."""
     return re.sub(r"\d+", "N", name)
@@ -181,7 +195,7 @@ class TaskProbe(LookingProbe[_Task]):
         def starting(*args: Any, **kwargs: Any) -> None:
             before = set(procfs.tasks())
             start(*args, **kwargs)
-            self._timer = set(procfs.tasks()) - before
+            self._timer = _timer_among(set(procfs.tasks()) - before)
 
         @functools.wraps(stop)
         def stopping() -> None:

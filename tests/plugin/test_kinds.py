@@ -819,3 +819,39 @@ def test_a_native_thread_that_has_hardly_begun_is_not_taken_for_that_of_a_pool(r
         """,
     )
     assert [leak.code for group in inner.report.groups for leak in group.leaks] == ["GPG102"]
+
+
+BESIDE_THE_TIMER = """
+    import ctypes, faulthandler, time
+
+    start = faulthandler.dump_traceback_later
+
+    def start_and_somebody_else_does_too(timeout, **kwargs):
+        if timeout != 700:
+            return start(timeout, **kwargs)
+        libc, ident = ctypes.CDLL(None), ctypes.c_ulong()
+        libc.pthread_create.argtypes = [ctypes.c_void_p] * 4
+        code = ctypes.cast(libc.sleep, ctypes.c_void_p)
+        assert libc.pthread_create(ctypes.byref(ident), None, code, 1000) == 0
+        start(timeout, **kwargs)
+
+    faulthandler.dump_traceback_later = start_and_somebody_else_does_too
+"""
+
+
+def test_a_native_thread_that_is_started_while_the_timer_is_armed_is_not_taken_for_it(run):
+    inner = run.watched(
+        conftest=BESIDE_THE_TIMER,
+        test_it="""
+            import faulthandler
+
+            def test_arms_it():
+                faulthandler.dump_traceback_later(700)
+
+            def test_arms_it_alone():
+                faulthandler.dump_traceback_later(800)
+        """,
+    )
+    assert [leak.origin.nodeid for group in inner.report.groups for leak in group.leaks] == [
+        "test_it.py::test_arms_it"
+    ]
