@@ -57,7 +57,7 @@ def _loaded() -> Any:
 
 def _in_use() -> Any:
     """Return the driver's library if the calling thread has a context, else None."""
-    if _library is None and not any(map(sys.modules.__contains__, _STARTERS)):
+    if _library is None and sys.modules.keys().isdisjoint(_STARTERS):
         return None  # nearly always
     if _library is None and started() is None and not any(name in sys.modules for name in _OTHERS):
         return None

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_summary
-from pytest_gpuguard.hooks.guard import ATTRIBUTE
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.sizing import SIZED
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
+from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.baseline import apply
 from pytest_gpuguard.report.build import Gathered, build, encode, group
 from pytest_gpuguard.report.journal import Journal
@@ -171,11 +171,14 @@ class Gather:
         worker: str = "main",
     ) -> None:
         """Take what is known of a test, or of a phase of it, in seconds since the run's start."""
-        facts = payload.get("facts") if payload else None
+        if not payload and outcome == "passed":
+            self._gathered.add_passed(nodeid, worker, start, stop)
+            return
+        facts = payload.get("facts")
         span = self._gathered.add_phase(nodeid, worker, start, stop, outcome, facts)
         if payload:
             self._taken(payload, worker)
-            span.leak_ids += [leak.id for leak in self.add(payload)]
+            span.leak_ids += tuple(leak.id for leak in self.add(payload))
 
     def _taken(self, payload: dict[str, Any], worker: str) -> None:
         if "process" in payload:
@@ -217,7 +220,11 @@ class Gather:
 
     def spans(self) -> Iterable[TestSpan]:
         """Return what is known of each test."""
-        return self._gathered.tests.values()
+        return self._gathered.tests
+
+    def ran(self) -> int:
+        """Return how many tests have begun."""
+        return len({span.nodeid for span in self.spans()})
 
     def _finished(self, name: str) -> Worker:
         worker = self._gathered.workers.setdefault(name, Worker(name, 0))
@@ -228,7 +235,7 @@ class Gather:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         if self._guard is not None:
-            late = self._guard.late()
+            late = self._guard.verdict.late()
             self._taken(late, "main")
             self.add(late)
             self._finished("main")

@@ -27,7 +27,7 @@ def remembered(config: pytest.Config) -> History:
     from pytest_gpuguard.plan.history import History, read_history
 
     cache = getattr(config, "cache", None)  # the cache provider can be switched off
-    return read_history(cache.get(KEY, {})) if cache is not None else History()
+    return read_history(cache.get(KEY, None)) if cache is not None else History()
 
 
 class Remembering:
@@ -76,11 +76,11 @@ class Remembering:
                 self._notes.append(f"the profile could not be written: {problem}")
 
     def _keep(self, run: dict[str, Measured]) -> None:
-        import msgspec
+        from pytest_gpuguard.plan.history import stored
 
         cache = getattr(self._config, "cache", None)
         if cache is None or not run:
             return
         history = remembered(self._config)
         history.learn(run, self._shared)
-        cache.set(KEY, msgspec.to_builtins(history))
+        cache.set(KEY, stored(history))

@@ -104,6 +104,13 @@ class Leasing:
             self._asked = True
             self._modules = frozenset(str(item.path) for item in items)
             config.pluginmanager.register(_Parts(self), "gpuguard-parts")
+        if self._asked:
+            self._attend()
+
+    def _attend(self) -> None:
+        plugins = self._config.pluginmanager
+        if not plugins.has_plugin("gpuguard-claims"):
+            plugins.register(_Claims(self), "gpuguard-claims")
 
     # One test, told by the outermost wrapper.
 
@@ -175,6 +182,7 @@ class Leasing:
             self.desk.give(lease)
 
     def _ask(self, amounts: Mapping[str, int], what: str) -> Lease | None:
+        self._attend()
         before = len(self.desk.waits)
         try:
             return self.desk.ask(amounts, what)
@@ -252,9 +260,14 @@ class Leasing:
 
     # The run.
 
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to be known of the budget since the last time."""
+        return self.uses.any or self._account is not None or not self.desk.quiet
+
     def payload(self) -> dict[str, Any]:
         """Return what is to be known of the budget since the last time, and forget it."""
-        if self.desk.quiet and not self.uses.any and self._account is None:
+        if not self.any:
             return {}
         waits, self.desk.waits = self.desk.waits, []
         account = self._account
@@ -267,6 +280,22 @@ class Leasing:
             "facts": {name: amounts for name, amounts in facts.items() if amounts},
             "devices": self.desk.devices_used,
         }
+
+
+class _Claims:
+    """What happens to tests that claim; its hooks are there only where any does."""
+
+    def __init__(self, leasing: Leasing) -> None:
+        self._leasing = leasing
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._leasing.refuse()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self) -> None:
+        # At the end of each phase: whoever waits for us waits on.
+        self._leasing.desk.progress()
 
 
 class _Parts:

@@ -12,7 +12,7 @@ from pytest_gpuguard.plan.wants import is_want
 from pytest_gpuguard.report.lines import count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from pytest_gpuguard.hooks.settings import Settings
 
@@ -31,11 +31,12 @@ class Modes:
         The switches in force.
     notes
         Where what people should know is put.
+    tests
+        Returns how many tests have run.
     """
 
-    def __init__(self, settings: Settings, notes: list[str]) -> None:
-        self._required, self._notes = settings.require == "gpu", notes
-        self._tests: set[str] = set()
+    def __init__(self, settings: Settings, notes: list[str], tests: Callable[[], int]) -> None:
+        self._required, self._notes, self._tests = settings.require == "gpu", notes, tests
         self._reasons: dict[str, str] = {}
 
     def pytest_report_header(self) -> str:
@@ -43,9 +44,8 @@ class Modes:
         required = ", required: gpu" if self._required else ""
         return printable(f"gpuguard: mode {mode}{required} ({evidence})")
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "setup":
-            self._tests.add(report.nodeid)
+    def reported(self, report: pytest.TestReport) -> None:
+        """Hear of a report; those that have passed may be left out."""
         if report.skipped and not hasattr(report, "wasxfail"):
             self._see(report)
 
@@ -73,7 +73,7 @@ class Modes:
     @property
     def _skipped(self) -> str:
         modules = sum("::" not in nodeid for nodeid in self._reasons)
-        tests = f"{len(self._reasons) - modules} of {count(len(self._tests), 'test')}"
+        tests = f"{len(self._reasons) - modules} of {count(self._tests(), 'test')}"
         return f"{tests} and {count(modules, 'module')} skipped" if modules else f"{tests} skipped"
 
     def unmet(self, used: Iterable[str]) -> list[str]:

@@ -54,7 +54,7 @@ def activate(config: pytest.Config) -> None:
     gather = Gather(config, settings, folder, run, guard)
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")
-    modes = Modes(settings, gather.notes)
+    modes = Modes(settings, gather.notes, gather.ran)
     gather.requirements.append(modes.unmet)
     config.pluginmanager.register(modes, "gpuguard-modes")
     config.pluginmanager.register(Placement(config, settings.devices, gather.notes), "gpuguard-placement")
@@ -66,6 +66,7 @@ def activate(config: pytest.Config) -> None:
     config.pluginmanager.register(remembering, "gpuguard-remembering")
     if guard is not None:
         guard.tell = gather.took
+        guard.unusual.append(modes.reported)
         begun = guard.running
 
         def have_begun() -> set[str]:
@@ -79,7 +80,8 @@ def activate(config: pytest.Config) -> None:
         from pytest_gpuguard.hooks.scheduling import Scheduling
         from pytest_gpuguard.hooks.watching import watch
 
-        config.pluginmanager.register(Reports(gather.reported, remembering.reported), "gpuguard-reports")
+        reports = Reports(gather.reported, remembering.reported, modes.reported)
+        config.pluginmanager.register(reports, "gpuguard-reports")
         scheduling = Scheduling(config, settings, folder.path, gather.notes.append)
         config.pluginmanager.register(scheduling, "gpuguard-scheduling")
         crashes = Crashes(config, folder, gather.started, gather.add, gather.died)

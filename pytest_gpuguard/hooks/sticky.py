@@ -94,6 +94,10 @@ class StickyErrors:
             return "the worker ends after this test; its other tests run elsewhere"
         return "the run ends after this test"
 
+    def stirred(self) -> bool:
+        """Return whether there is an error that stays, as far as one knows without waiting."""
+        return bool(self._error or glance())
+
     def judge(self, report: pytest.TestReport, *, again: bool) -> list[dict[str, Any]]:
         """Return the fault that is to be told with a test that is over, if there is one.
 

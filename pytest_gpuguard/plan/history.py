@@ -13,7 +13,7 @@ from pytest_gpuguard.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["History", "Measured", "read_history", "suggestions", "with_peaks", "wrong_claims"]
+__all__ = ["History", "Measured", "read_history", "stored", "suggestions", "with_peaks", "wrong_claims"]
 
 # The last run counts as much as all before it.
 _LATEST = 0.5
@@ -23,12 +23,12 @@ _FAR_ABOVE = 4
 _MIB = 1 << 20
 
 
-class Measured(msgspec.Struct):
+class Measured(msgspec.Struct, gc=False):
     """One test: seconds, bytes by resource at its peak, and what it had claimed."""
 
     seconds: float = 0.0
-    peak: dict[str, int] = {}
-    claimed: dict[str, int] = {}
+    peak: dict[str, int] | None = None
+    claimed: dict[str, int] | None = None
 
 
 class History(msgspec.Struct):
@@ -63,11 +63,18 @@ class History(msgspec.Struct):
 
 
 def read_history(stored: Any) -> History:
-    """Return what was stored; nothing, where that is not to be understood."""
+    """Return what was stored, as :func:`stored` made it; nothing, where that is not to be understood."""
     try:
+        if isinstance(stored, str):
+            return msgspec.json.decode(stored, type=History)
         return msgspec.convert(stored or {}, History)
-    except msgspec.ValidationError:
+    except msgspec.MsgspecError:
         return History()
+
+
+def stored(history: History) -> str:
+    """Return what is to be kept: one text, since the cache writes each value of a dictionary by itself."""
+    return msgspec.json.encode(history).decode()
 
 
 def with_peaks(
@@ -112,8 +119,8 @@ def wrong_claims(run: Mapping[str, Measured]) -> list[str]:
     """Return lines about claims far above what was used, or under it; only where something was measured."""
     lines = []
     for nodeid, measured in run.items():
-        for name, used in measured.peak.items():
-            claimed = measured.claimed.get(name, 0)
+        for name, used in (measured.peak or {}).items():
+            claimed = (measured.claimed or {}).get(name, 0)
             if _is_amount(name) and used and claimed and not used <= claimed <= _FAR_ABOVE * used:
                 how = "used only" if claimed > used else "used"
                 lines.append(
@@ -130,21 +137,21 @@ def suggestions(run: Mapping[str, Measured]) -> str:
     """Return marks that say what was measured, one line for each test function."""
     functions: dict[str, list[Measured]] = defaultdict(list)
     for nodeid, measured in run.items():
-        if any(_is_amount(name) for name in measured.peak):
+        if any(_is_amount(name) for name in measured.peak or ()):
             functions[nodeid.partition("[")[0]].append(measured)
     lines = [
         "# What tests used at their peak, rounded up to whole MiB, as marks. Only what is measured is here:",
         "# arrays of pinned_array and blocks of gpu_lease. Parameters of one test are taken together.",
     ]
     for function, all_measured in sorted(functions.items()):
-        pinned = max(measured.peak.get("pinned", 0) for measured in all_measured)
-        memory = max(_memory(measured.peak) for measured in all_measured)
+        pinned = max((measured.peak or {}).get("pinned", 0) for measured in all_measured)
+        memory = max(_memory(measured.peak or {}) for measured in all_measured)
         words = [
             f'{word}="{-(-amount // _MIB)} MiB"'
             for word, amount in (("memory", memory), ("pinned", pinned))
             if amount
         ]
-        claimed = max(measured.claimed.get("pinned", 0) for measured in all_measured)
+        claimed = max((measured.claimed or {}).get("pinned", 0) for measured in all_measured)
         has = f"  # claims {format_bytes(claimed)} pinned" if claimed else ""
         lines.append(f"{function}: @pytest.mark.gpu({', '.join(words)}){has}")
     return "\n".join(lines) + "\n"

@@ -40,7 +40,7 @@ def assemble(folder: Path, *, alive: bool) -> RunReport:
         for entry in entries(path):
             read.entry(gathered, entry)
     unfinished = sorted(read.open.values(), key=lambda span: span.start)
-    times = [span.stop for span in (*gathered.tests.values(), *unfinished)]
+    times = [span.stop for span in (*gathered.tests, *unfinished)]
     run = msgspec.structs.replace(
         run, end="running" if alive else "cut off", duration_s=max(times, default=0.0), exit_status=-1
     )
@@ -78,7 +78,7 @@ class _Reader:
         span = gathered.add_phase(
             nodeid, worker, entry["start"], entry["at"], entry["outcome"], payload.get("facts")
         )
-        span.leak_ids += [leak.id for leak in gathered.add(payload)]
+        span.leak_ids += tuple(leak.id for leak in gathered.add(payload))
         if "process" in payload:
             gathered.add_process(payload["process"])
         if "counts" in payload:

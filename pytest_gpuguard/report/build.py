@@ -80,10 +80,10 @@ def _verdict(gathered: Gathered, groups: Sequence[LeakGroup], faults: int) -> Ve
 
 def _with_waits(gathered: Gathered) -> list[TestSpan]:
     for wait in gathered.waits:
-        span = gathered.tests.get((wait.nodeid, wait.worker))
+        span = gathered.test(wait.nodeid, wait.worker)
         if span is not None:
             span.waited_s = round(span.waited_s + wait.ended - wait.began, 3)
-    return list(gathered.tests.values())
+    return list(gathered.tests)
 
 
 def build(

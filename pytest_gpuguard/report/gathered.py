@@ -27,7 +27,7 @@ from pytest_gpuguard.report.model import (
 from pytest_gpuguard.report.subjects import known_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["Gathered", "Payload", "leaks_of"]
 
@@ -55,7 +55,8 @@ class Gathered:
         self.limits: dict[str, int] = {}
         self.notes: dict[str, None] = {}
         self.workers: dict[str, Worker] = {}
-        self.tests: dict[tuple[str, str], TestSpan] = {}
+        self._tests: dict[str, TestSpan] = {}
+        self._passed: list[Any] = []
         self.counts: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self._levels: dict[tuple[str, str], Levels] = {}
 
@@ -106,12 +107,16 @@ class Gathered:
         self, nodeid: str, worker: str, start: float, stop: float, outcome: str, facts: Payload | None = None
     ) -> TestSpan:
         """Take the end of one phase of a test; the worst outcome of its phases counts."""
-        # For each test, twice where workers report: every object that is not made here counts.
-        span = self.tests.get((nodeid, worker))
+        # For each test, twice where workers report: every object that is not made here counts, most of all
+        # such that the collector follows.
+        if self._passed:
+            self._file()
+        key = f"{worker} {nodeid}"
+        span = self._tests.get(key)
         if span is None:
-            span = self.tests[nodeid, worker] = TestSpan(
-                nodeid, worker, round(start, 4), round(stop, 4), outcome
-            )
+            span = self._tests[key] = TestSpan(nodeid, worker, round(start, 4), round(stop, 4), outcome)
+            if not facts:
+                return span
         elif span.outcome == "passed" or outcome == "failed":
             span.outcome = outcome
         span.stop = max(span.stop, round(stop, 4))
@@ -119,6 +124,27 @@ class Gathered:
             for name, value in facts.items():
                 setattr(span, name, value)
         return span
+
+    def add_passed(self, nodeid: str, worker: str, start: float, stop: float) -> None:
+        """Take a test of which there is nothing to tell but when it was."""
+        self._passed += nodeid, worker, start, stop
+
+    def _file(self) -> None:
+        """Put what has passed among the others: all at once, which is cheaper than one after each test."""
+        passed, self._passed = iter(self._passed), []
+        for nodeid, worker, start, stop in zip(passed, passed, passed, passed, strict=True):
+            self.add_phase(nodeid, worker, start, stop, "passed")
+
+    @property
+    def tests(self) -> Collection[TestSpan]:
+        """What is known of each test, in the order of their first reports."""
+        self._file()
+        return self._tests.values()
+
+    def test(self, nodeid: str, worker: str) -> TestSpan | None:
+        """Return what is known of one test."""
+        self._file()
+        return self._tests.get(f"{worker} {nodeid}")
 
     def levels(self) -> list[Levels]:
         """Return what was held over time, by resource and worker."""
@@ -130,7 +156,7 @@ class Gathered:
 
     def _end(self, series: Levels) -> None:
         """End what a worker held that died before it could say that it gave it back."""
-        spans = (span for span in self.tests.values() if span.worker == series.worker)
+        spans = (span for span in self.tests if span.worker == series.worker)
         ends = [span.stop for span in spans if span.stop >= series.at[-1]]
         series.at.append(min(ends, default=series.at[-1]))
         series.amount.append(0)

@@ -33,10 +33,6 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        # Not before a journal is really written: the plugin must not need it to be there.
-        import msgspec
-
-        self._encode = msgspec.json.Encoder().encode
         self._page: mmap.mmap | None = None
         self._fd, self._at, self._size = -1, 0, 0
         try:
@@ -47,16 +43,18 @@ class Journal:
 
     def write(self, **entry: Any) -> None:
         """Append one entry of plain values."""
-        try:
-            line: bytes = self._encode(entry)
-        except UnicodeEncodeError:  # half of a surrogate pair, in a name of the suite's
-            line = json.dumps(entry).encode()
-        page, end = self._page, self._at + len(line) + 1
+        self.line(json.dumps(entry))
+
+    def line(self, text: str) -> None:
+        """Append one entry that is JSON already, all of it ASCII."""
+        line = f"{text}\n".encode()
+        page, begin = self._page, self._at
+        end = begin + len(line)
         if page is None or end > len(page):
-            page, end = self._grow(len(line) + 1), len(line) + 1
+            page, begin, end = self._grow(len(line)), 0, len(line)
             if page is None:
                 return
-        page[end - len(line) - 1 : end] = line + b"\n"
+        page[begin:end] = line
         self._at = end
 
     def _grow(self, least: int) -> mmap.mmap | None:

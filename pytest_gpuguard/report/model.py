@@ -169,12 +169,13 @@ class Fault(msgspec.Struct, frozen=True):
     state: str = ""
 
 
-class TestSpan(msgspec.Struct, omit_defaults=True):
+class TestSpan(msgspec.Struct, omit_defaults=True, gc=False):
     """One test; ``start`` and ``stop`` cover all phases, ``waited_s`` the wait for its lease before.
 
     ``reserved`` is what it had claimed, ``peak`` the most that it used of that.
     """
 
+    # There is one for each test, and none is part of a cycle: the collector need not look at them.
     __test__ = False
 
     nodeid: str
@@ -182,10 +183,10 @@ class TestSpan(msgspec.Struct, omit_defaults=True):
     start: float
     stop: float
     outcome: str
-    leak_ids: list[str] = []
+    leak_ids: tuple[str, ...] = ()
     waited_s: float = 0.0
-    reserved: dict[str, int] = {}
-    peak: dict[str, int] = {}
+    reserved: dict[str, int] | None = None
+    peak: dict[str, int] | None = None
 
 
 class Device(msgspec.Struct, frozen=True):

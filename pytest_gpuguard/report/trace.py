@@ -59,7 +59,7 @@ def _tests(report: RunReport) -> Iterator[Event]:
             "outcome": span.outcome,
             "leaks": span.leak_ids,
             "waited_s": span.waited_s,
-            "reserved": span.reserved,
+            "reserved": span.reserved or {},
         }
         yield {
             "ph": "X",

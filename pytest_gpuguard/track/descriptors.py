@@ -113,14 +113,13 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
 
     def begin(self) -> Callable[[], None]:
         self._folder = procfs.Opened("/proc/self/fd", folder=True)
-        self._tells = self._folder.size() > 0
+        fd = self._folder.fd
+        self.count = (lambda: os.fstat(fd).st_size) if self._folder.size() else self._lowest
         # Captured output is turned to and fro between these.
         self._standing = {target for _, target in _open() if _steady(target)}
         return self._folder.close
 
-    def count(self) -> object:
-        if self._tells:
-            return self._folder.size()
+    def _lowest(self) -> int:
         # Older kernels do not tell how many there are; the lowest free number moves with most changes.
         lowest = os.dup(self._folder.fd)
         os.close(lowest)

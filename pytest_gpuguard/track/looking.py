@@ -41,13 +41,13 @@ class LookingProbe(ABC, Generic[Detail]):
 
     # What differs.
 
+    #: Returns a value that differs once something was made or went; set by :meth:`begin`. It is asked after
+    #: each test, so it should be no more than one system call, with all that it needs at hand.
+    count: Callable[[], object]
+
     @abstractmethod
     def begin(self) -> Callable[[], None]:
         """Open what is asked and wrap what is seen; return how to undo it."""
-
-    @abstractmethod
-    def count(self) -> object:
-        """Return a value that differs once something was made or went; costs microseconds."""
 
     @abstractmethod
     def look(self) -> Mapping[Any, Detail]:

@@ -139,11 +139,13 @@ class ProcessProbe(LookingProbe[_Child]):
         there = Path(f"/proc/self/task/{os.getpid()}/children").exists()
         self.unable = None if there else "this system does not list the children of a process"
         self._started: dict[int, Birth] = {}
-        self._starts = 0
         self._undo: list[Callable[[], None]] = []
 
     def begin(self) -> Callable[[], None]:
+        # The kernel's list is of children of the main thread; of the others their start is news.
         self._children = procfs.Opened("/proc/self/task/{pid}/children")
+        fd = self._children.fd
+        self.count = lambda: os.pread(fd, 4096, 0)
         self._wrap_popen()
         for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
             if hasattr(os, name):
@@ -196,12 +198,8 @@ class ProcessProbe(LookingProbe[_Child]):
 
     def record(self, pid: int, frame: Any) -> None:
         """Remember where a child was started."""
-        self._starts += 1
         self._started[pid] = self._scene.born("process", capture(frame))
-
-    def count(self) -> object:
-        # The kernel's list is of children of the main thread; the others are counted when they start.
-        return self._children.read(), self._starts
+        self._news = True
 
     def look(self) -> Mapping[tuple[int, str], _Child]:
         pids: set[int] = set()

@@ -84,17 +84,14 @@ class Opened:
     def _again(self) -> None:
         if self.fd >= 0:
             with contextlib.suppress(OSError):
-                os.close(self.fd)
-            with contextlib.suppress(OSError):
-                self.fd = os.open(self._path.format(pid=os.getpid()), self._flags)
+                again = os.open(self._path.format(pid=os.getpid()), self._flags)
+                # Under the number that it had: whoever asks often has that at hand.
+                os.dup2(again, self.fd, inheritable=False)
+                os.close(again)
 
     def read(self, most: int = 4096) -> bytes:
         """Return its content."""
         return os.pread(self.fd, most, 0)
-
-    def links(self) -> int:
-        """Return the number of folders in it, and two."""
-        return os.fstat(self.fd).st_nlink
 
     def size(self) -> int:
         """Return its size: of ``/proc/self/fd``, on kernels that tell, the number of open files."""

@@ -119,11 +119,12 @@ class ReaderProbe:
         self.kinds = kinds & _CODES.keys()
         self._scene = scene
         self._readers = [reader for reader in _READERS if reader.kind in self.kinds]
-        self._libraries = {reader.library for reader in self._readers}
+        self._libraries = [reader.library for reader in self._readers]
         self._counted: dict[_Reader, int] = {}
         self._grown: list[ReaderSuspect] = []
         self._seen = dict.fromkeys(self.kinds, 0)
         self._news = False
+        self._none_among = -1
 
     def install(self) -> Callable[[], None]:
         self._counted = self._read()
@@ -148,7 +149,10 @@ class ReaderProbe:
         return counts
 
     def moved(self) -> bool:
-        if not self._news and not any(map(sys.modules.__contains__, self._libraries)):
+        if self._none_among == len(sys.modules):
+            return False  # nothing was imported since none of them was there
+        if not self._news and sys.modules.keys().isdisjoint(self._libraries):
+            self._none_among = len(sys.modules)
             return False
         return self._news or self._read() != self._counted
 

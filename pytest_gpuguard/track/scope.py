@@ -125,8 +125,9 @@ class Scene:
         """A test begins (or begins again, when it is rerun)."""
         self.owner, self.closure, self.phase, self.progress = owner, closure, "setup", now
         self.failed = self.rerun = False
-        self.fixtures.clear()
-        self.owners.clear()
+        if self.fixtures or self.owners:
+            self.fixtures.clear()
+            self.owners.clear()
         self.own.clear()
         if self.standing:
             self.standing = [standing for standing in self.standing if not standing.ended]

@@ -97,6 +97,9 @@ class SegmentProbe(LookingProbe[_Segment]):
 
     def begin(self) -> Callable[[], None]:
         self._folder = procfs.Opened(_FOLDER, folder=True)
+        fd = self._folder.fd
+        # Other processes move it as well, which costs a look and nothing else.
+        self.count = lambda: os.fstat(fd).st_mtime_ns
         self._foreign = {(entry.name, entry.inode()) for entry in os.scandir(_FOLDER)}
         try:
             import _posixshmem  # type: ignore[import-not-found]
@@ -119,10 +122,6 @@ class SegmentProbe(LookingProbe[_Segment]):
             self._folder.close()
 
         return undo
-
-    def count(self) -> object:
-        # Other processes move it as well, which costs a look and nothing else.
-        return os.fstat(self._folder.fd).st_mtime_ns
 
     def look(self) -> Mapping[tuple[str, int], _Segment]:
         entries = {(entry.name, entry.inode()) for entry in os.scandir(_FOLDER)}

@@ -10,6 +10,7 @@ import _thread
 import faulthandler
 import functools
 import inspect
+import os
 import re
 import sys
 import threading
@@ -150,7 +151,7 @@ class TaskProbe(LookingProbe[_Task]):
         self.unable = None if procfs.exists() else "this system does not list the threads of a process"
         self._running: dict[int, RawThread] = {}
         self._coming: set[RawThread] = set()
-        self._starts = self._raws = 0
+        self._raws = 0
         self._listed: set[int] = set()
         self._listed_for = 0
         self._before: frozenset[str] = frozenset()
@@ -160,6 +161,8 @@ class TaskProbe(LookingProbe[_Task]):
 
     def begin(self) -> Callable[[], None]:
         self._folder = procfs.Opened("/proc/self/task", folder=True)
+        fd = self._folder.fd
+        self.count = lambda: os.fstat(fd).st_nlink
         original = _thread.start_new_thread
         self._before = natives.loaded()
 
@@ -214,7 +217,7 @@ class TaskProbe(LookingProbe[_Task]):
         return restore
 
     def _starting(self, function: Callable[..., object], frame: Any) -> RawThread:
-        self._starts += 1
+        self._news = True
         # Our own are written down as well, or they would be taken for native ones.
         ours = str(getattr(function, "__module__", "")).startswith("pytest_gpuguard.")
         self._raws += not ours
@@ -225,15 +228,14 @@ class TaskProbe(LookingProbe[_Task]):
         raw = self._running.get(threading.get_native_id())
         return raw.birth if raw else None
 
-    def count(self) -> object:
-        return self._folder.links(), self._starts
-
     def moved(self) -> bool:
         # A number hides one that ended behind one that was born, which is likely soon after a change.
-        if super().moved():
+        if self.unable is not None:
+            return False
+        if self._news or self.count() != self._counted:
             self._listed_for = _LISTED_FOR
             return True
-        if self._listed_for and self.unable is None:
+        if self._listed_for:
             self._listed_for -= 1
             return set(procfs.tasks()) != self._listed
         return False

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.scope import Owner
     from pytest_gpuguard.track.stacks import Places
 
-__all__ = ["Judgement", "Tracker"]
+__all__ = ["FINE", "Judgement", "Tracker"]
 
+#: Kinds that are only ever found by looking, so that one looks around the set-up of each fixture.
+FINE = frozenset({"fd", "memory"})
 
 #: What takes more than this share of the time that it may take to go is worth a note.
 _LATE = 0.5
@@ -84,6 +86,8 @@ class Tracker:
         self._probes, self._places, self._worker, self._started = probes, places, worker, started
         self._settle_for, self._reap, self._values, self._clock = settle_for, reap, values, clock
         self._let_go, self._referrers = let_go, referrers
+        self._fine = [probe for probe in probes if probe.kinds & FINE]
+        self._asked: list[Callable[[], bool]] = []
         self._forced = False
         self._serial = 0
         self._fault: str | None = None
@@ -98,6 +102,7 @@ class Tracker:
     def install(self) -> Callable[[], None]:
         """Begin to see; return how to undo it."""
         undo = [probe.install() for probe in self._probes]
+        self._asked = [probe.moved for probe in self._probes]
 
         def uninstall() -> None:
             for step in reversed(undo):
@@ -109,10 +114,22 @@ class Tracker:
         """Look at the next judgement, although no counter may move: a wide owner has ended."""
         self._forced = True
 
-    def sweep(self) -> None:
-        """Let the probes attribute what is new, where anything moved."""
+    def moved(self) -> bool:
+        """Return whether there is anything to judge or to count anew; asked after each test."""
+        if self._forced or self._counts is None:
+            return True
         try:
-            for probe in self._probes:
+            for moved in self._asked:
+                if moved():
+                    return True
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
+            self._give_up(fault)
+        return False
+
+    def sweep(self, *, fine: bool = False) -> None:
+        """Let the probes attribute what is new, where anything moved; if ``fine``, those of :data:`FINE`."""
+        try:
+            for probe in self._fine if fine else self._probes:
                 if probe.moved():
                     self._counts = None
                     probe.sweep()
@@ -129,7 +146,7 @@ class Tracker:
 
     def _give_up(self, fault: Exception) -> None:
         """Watch no longer, and say so: whatever is silent from here on proves nothing."""
-        self._fault, self._counts = f"it failed with {said(fault)}", None
+        self._fault, self._counts, self._asked = f"it failed with {said(fault)}", None, []
         self.notes[f"GPG901: leaks are no longer watched in {self._worker}: {said(fault)}"] = None
 
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
