@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".pytest_cache" / "d" / "overhead.json"
+BYTECODE = ROOT / ".pytest_cache" / "d" / "overhead-bytecode"
 ENOUGH = 7
 
 TRIVIAL = """
@@ -77,6 +78,9 @@ def cpu_of(way: Way, folder: Path) -> float:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPUGUARD", "PYTEST"))}
     variables = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     variables["NUMBA_ENABLE_CUDASIM"] = "1"
+    # As it is with installed packages: nothing is compiled anew in each run.
+    variables["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "-q", *way.args, f"test_{way.suite}.py"]
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)

@@ -223,10 +223,7 @@ class Guard:
         assert owner is not None
         self.scene.end()
         self.errors.clear()
-        if self.deaths.deaths:
-            self.deaths.take()
-        if self.stalls.stalls:
-            self.stalls.take()
+        # What came after it was asked whether there is anything to tell is told with the next one.
         now = time.monotonic() - self._started
         if self.keeping is not None:
             self.keeping.end(owner.node, self._begun, now, self.outcome, payload)
