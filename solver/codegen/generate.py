@@ -2,8 +2,9 @@
 
 ``load`` and ``start`` begin a run, ``step`` makes one attempt without branching, ``after`` does what is
 rarely due (save points, events) and ``finish`` writes the result. Plain code strings them together for one
-run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`). What lives from one piece to
-the next has a name listed in `Pieces`, so lanes know what to store.
+run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`), and evaluate the next save point
+of all of them at once (``point``, ``keep``). What lives from one piece to the next has a name listed in
+`Pieces`, so lanes know what to store.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from solver.codegen.attempt import attempt_call, attempt_source, local_arrays
 from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source
 from solver.codegen.events import crossings, first_signs, settled_events
-from solver.codegen.savepoints import finished_points, first_points, points
+from solver.codegen.savepoints import finished_points, first_points, kept_point, next_point, points
 from solver.codegen.stages import drive_arguments, slope_call
 from solver.codegen.text import Vectors, indent
 from solver.numerics.drivers import drive_source
@@ -32,6 +33,9 @@ class Pieces:
     ----------
     load, start, step, after, finish
         Lines of code; they use the arguments of the program and the run's number ``r``.
+    point, keep
+        Lines that evaluate the next save point without branching, and that keep it; empty where ``after``
+        does both.
     read
         Real numbers that ``step`` reads only.
     reals, integers
@@ -40,7 +44,9 @@ class Pieces:
         Numbers that ``step`` hands to ``after``. ``todo`` says whether ``after`` is due, which also decides
         whether the run is over.
     kept_reals, kept_integers
-        Numbers that only ``after`` changes; while a run goes on, it changes no others.
+        Numbers that only ``after`` and ``keep`` change; while a run goes on, they change no others.
+    point_reals
+        Numbers that ``point`` hands to ``keep``.
     """
 
     load: list[str]
@@ -48,6 +54,8 @@ class Pieces:
     step: list[str]
     after: list[str]
     finish: list[str]
+    point: list[str]
+    keep: list[str]
     read: list[str]
     reals: list[str]
     integers: list[str]
@@ -55,20 +63,28 @@ class Pieces:
     handed_integers: list[str]
     kept_reals: list[str]
     kept_integers: list[str]
+    point_reals: list[str]
 
 
-def pieces(recipe: Recipe) -> Pieces:
-    """Return the pieces of a run for ``recipe``."""
+def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
+    """Return the pieces of a run for ``recipe``.
+
+    In lanes, save points are no business of ``after``, which looks at one run at a time, unless it has to see
+    each before the next step: to find an event, to sum up.
+    """
     state = Vectors(recipe.n_states, recipe.looped)
     dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
     events = range(len(recipe.events))
+    apart = lanes and recipe.points and not (recipe.events or recipe.summary)
     inside = ["lag0", *state.passed("o", *dense), *(f"x{e}" for e in events)]
     return Pieces(
         load=_load(recipe, state),
         start=_start(recipe, state),
-        step=_step(recipe, state),
-        after=_after(recipe, state),
+        step=[*_step(recipe, state), *(_points_due("pending" if apart else "todo") if recipe.points else [])],
+        after=[*_after(recipe, state), *(points(recipe, state) if recipe.points and not apart else [])],
         finish=_finish(recipe, state),
+        point=next_point(recipe, state) if apart else [],
+        keep=kept_point(state) if apart else [],
         read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
         reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
         integers=["tries", "accepted", "row"],
@@ -76,6 +92,7 @@ def pieces(recipe: Recipe) -> Pieces:
         handed_integers=["todo"],
         kept_reals=["due"] if recipe.points else [],
         kept_integers=["status", *(["m", "first"] if recipe.points else [])],
+        point_reals=state.items("z") if apart else [],
     )
 
 
@@ -198,19 +215,24 @@ def _step(recipe: Recipe, state: Vectors) -> list[str]:
         "accepted = whole(accepted + 1 if ok else accepted)",
         *state.each("s@ = v@ if ok else s@"),
         *([] if isinstance(recipe.scheme, Rosenbrock) else state.each("f@ = w@ if ok else f@")),
-        *_due(recipe),
+        *_due(),
         *crossings(recipe, state),
     ]
 
 
-def _due(recipe: Recipe) -> list[str]:
+def _due() -> list[str]:
     """Return lines that say cheaply whether `_verdict` or something else has to look at this attempt."""
     return [
         "todo = 1 if tries >= max_steps else 0",
         "todo = todo if b > told else 1",
         "todo = todo if err <= HUGE else 1",
-        f"todo = 1 if t >= {'due' if recipe.points else 't1'} else todo",
+        "todo = 1 if t >= t1 else todo",
     ]
+
+
+def _points_due(flag: str) -> list[str]:
+    """Return the line that says whether the step has passed a save point."""
+    return [f"{flag} = 1 if t >= due else {'0' if flag == 'pending' else flag}"]
 
 
 def _verdict(recipe: Recipe) -> list[str]:
@@ -228,8 +250,7 @@ def _verdict(recipe: Recipe) -> list[str]:
 
 
 def _after(recipe: Recipe, state: Vectors) -> list[str]:
-    lines = _verdict(recipe) + (settled_events(recipe, state) if recipe.events else [])
-    return lines + (points(recipe, state) if recipe.points else [])
+    return _verdict(recipe) + (settled_events(recipe, state) if recipe.events else [])
 
 
 def _finish(recipe: Recipe, state: Vectors) -> list[str]:

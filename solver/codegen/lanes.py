@@ -15,7 +15,14 @@ from solver.codegen.generate import Pieces, pieces
 from solver.codegen.text import indent
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
-__all__ = ["block_source", "scalar_block_source"]
+__all__ = ["block_source", "scalar_block_source", "tiled", "tiled_block_source"]
+
+TILE_BYTES = 1 << 19
+"""Preferred size of the tile that takes the save points of some runs on their way out; at most twice that. It
+has to stay in a core's own cache."""
+
+TILE_WIDTHS = 8
+"""Fewest runs of a tile, in widths: lanes stand idle until the last run of a tile has ended."""
 
 
 def scalar_block_source() -> list[str]:
@@ -28,9 +35,56 @@ def scalar_block_source() -> list[str]:
     ]
 
 
-def block_source(recipe: Recipe, width: int) -> list[str]:
+def tiled(recipe: Recipe) -> bool:
+    """Return whether results go by way of a tile: where each run writes in many places."""
+    return recipe.points and not recipe.summary
+
+
+def tiled_block_source(recipe: Recipe, width: int) -> list[str]:
+    """Return ``block(lo, hi, ...)`` that calls ``lanes`` for so many runs at a time as fit in a tile.
+
+    Eight runs share each cache line of the result, come to it at different times, and write nowhere near it
+    in between: a line would go to memory and back several times. A tile stays in the cache, and is copied out
+    in long pieces.
+    """
+    least = TILE_WIDTHS * width
+    return [
+        f"def block(lo, hi, {', '.join(ARGUMENTS)}):",
+        f"    run_bytes = {recipe.n_states * recipe.dtype.itemsize}*ys.shape[0] + 1",
+        f"    by_tile = hi - lo >= {least} and run_bytes*{least} <= {2 * TILE_BYTES}",
+        f"    fitting = max({TILE_BYTES}//run_bytes, {least}) if by_tile else max(hi - lo, 1)",
+        "    tiles = max((hi - lo + fitting - 1)//fitting, 1)",
+        "    size = max((hi - lo + tiles - 1)//tiles, 1)",
+        f"    tile = np.empty((ys.shape[0], {recipe.n_states}, size if by_tile else 0), real)",
+        "    for b in range(lo, hi, size):",
+        "        e = min(b + size, hi)",
+        # One call for both: types that differ would have the lanes compiled twice.
+        "        part = tile[:, :, :e - b] if by_tile else ys[:, :, b:e]",
+        f"        lanes(0, e - b, {', '.join(map(_cut, ARGUMENTS))})",
+        "        if by_tile:",
+        "            for m in range(ys.shape[0]):",
+        f"                for i in range({recipe.n_states}):",
+        "                    for j in range(e - b):",
+        "                        ys[m, i, b + j] = tile[m, i, j]",
+    ]
+
+
+def _cut(name: str) -> str:
+    """Return the text of an argument of a program for the runs b to e - 1."""
+    if name in {"y0", "params", "span", "ts"}:
+        return f"{name}[:, (b if {name}.shape[1] > 1 else 0):(e if {name}.shape[1] > 1 else 1)]"
+    return {
+        "ys": "part",
+        "t_end": "t_end[b:e]",
+        "event_t": "event_t[:, :, b:e]",
+        "counts": "counts[:, b:e]",
+        "status_out": "status_out[b:e]",
+    }.get(name, name)
+
+
+def block_source(recipe: Recipe, width: int, name: str = "block") -> list[str]:
     """Return ``block(lo, hi, ...)`` that makes the runs lo to hi in ``width`` lanes."""
-    text = pieces(recipe)
+    text = pieces(recipe, lanes=True)
     store = _Store.of(text, width)
     body = [
         "wide_vectors()",
@@ -47,10 +101,11 @@ def block_source(recipe: Recipe, width: int) -> list[str]:
         "    if active == 0:",
         "        break",
         *indent(_attempts(text, store, width)),
+        *indent(_points(text, store, width) if text.point else []),
         "    if busy != 0:",
         *indent(_rest(text, store, width), 2),
     ]
-    return [f"def block(lo, hi, {', '.join(ARGUMENTS)}):", *indent(body)]
+    return [f"def {name}(lo, hi, {', '.join(ARGUMENTS)}):", *indent(body)]
 
 
 def _aligned(name: str, size: int, kind: str, itemsize: int) -> list[str]:
@@ -72,7 +127,7 @@ class _Store:
 
     @classmethod
     def of(cls, text: Pieces, width: int) -> _Store:
-        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals]
+        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals, *text.point_reals]
         integers = [*text.integers, *text.handed_integers, *text.kept_integers, "run"]
         at = {name: f"Z[{i * width} + l]" for i, name in enumerate(reals)}
         at |= {name: f"N[{i * width} + l]" for i, name in enumerate(integers)}
@@ -112,9 +167,36 @@ def _attempts(text: Pieces, store: _Store, width: int) -> list[str]:
         # A lane without a run goes on stepping over stale numbers; nobody looks at it.
         f"todo = todo if {store.at['run']} >= 0 else 0",
         "busy |= todo",
+        *([f"waiting |= pending if {store.at['run']} >= 0 else 0"] if text.point else []),
         *store.save(text.reals, text.integers, text.handed_reals, text.handed_integers),
     ]
-    return ["busy = 0", f"for l in range({width}):", *indent(attempt)]
+    start = ["busy = 0", *(["waiting = 0"] if text.point else [])]
+    return [*start, f"for l in range({width}):", *indent(attempt)]
+
+
+def _points(text: Pieces, store: _Store, width: int) -> list[str]:
+    """Return lines for save points: the next one in every lane, vectorised, while any lane has passed one."""
+    evaluate = [
+        *store.load(text.reals, text.handed_reals, text.kept_reals),
+        *text.point,
+        *store.save(text.point_reals),
+    ]
+    keep = [
+        *store.load(["t"], text.kept_reals, ["m"], text.point_reals),
+        *text.keep,
+        *store.save(text.kept_reals, ["m"]),
+        "waiting |= 1 if due <= t else 0",
+    ]
+    return [
+        "while waiting != 0:",
+        f"    for l in range({width}):",
+        *indent(evaluate, 2),
+        "    waiting = 0",
+        f"    for l in range({width}):",
+        f"        r = {store.at['run']}",
+        "        if r >= 0:",
+        *indent(keep, 3),
+    ]
 
 
 def _rest(text: Pieces, store: _Store, width: int) -> list[str]:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from solver.codegen.lanes import TILE_BYTES, tiled
 from solver.ensemble import integrate
 from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event, Recipe
@@ -75,6 +76,25 @@ def test_save_points_events_spans_and_failures_together(dtype):
         scalar=dtype is np.float32,
     )
     assert set(made.status) >= {0, 1, 2, 4}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_results_that_go_by_way_of_several_tiles(shared):
+    n_runs, n_points = 391, 200
+    recipe = Recipe(lorenz, 3, 1, points=True)
+    assert tiled(recipe)
+    assert n_runs * n_points * 3 * recipe.dtype.itemsize > 2 * TILE_BYTES
+    rhos, ts = np.linspace(0.0, 40.0, n_runs)[None, :], np.linspace(0.0, 2.0, n_points)
+    spans, starts = (0.0, 2.0), START
+    if not shared:
+        shift = np.linspace(0.0, 0.3, n_runs)
+        spans, ts = np.stack([shift, 2.0 - shift]), ts[:, None] + shift
+        starts = np.tile(np.array(START)[:, None], n_runs)
+        starts[0, 200] = np.nan
+    made = integrate(recipe, starts, rhos, spans, ts=ts)
+    plain = integrate(recipe, starts, rhos, spans, ts=ts, lanes=1)
+    assert bits(made) == bits(plain)
+    assert len(set(made.status)) == (1 if shared else 2)
 
 
 def test_stiff_systems():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,6 +90,42 @@ def test_few_parts_are_on_the_way_at_a_time(client):
 
     solve(client=client, part_runs=1, progress=look)
     assert 0 < most <= 4
+
+
+def forget_the_peak():
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_bytes()
+
+
+def peak_bytes():
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) << 10
+
+
+def decay(t, y, p):
+    return (-p[0] * y[0],)
+
+
+def growth_of_workers(client, runs, part_runs):
+    """Return by how many bytes the largest resident size of any worker grew, and the bytes of the result."""
+    options = {"saveat": np.linspace(0.0, 1.0, 2000), "method": "heun2", "backend": "cpu", "client": client}
+    rates = np.linspace(0.1, 1.0, runs)[:, None]
+    before = client.run(forget_the_peak)
+    solution = solve_batch(Problem(decay, 1, 1), (1.0,), rates, (0.0, 1.0), part_runs=part_runs, **options)
+    after = client.run(peak_bytes)
+    return max(after[worker] - before[worker] for worker in before), solution.ys.nbytes
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks of memory: Linux only")
+def test_the_memory_of_a_worker_is_bounded_by_the_part_and_not_by_the_batch(client):
+    mib = 1 << 20
+    growth_of_workers(client, 400, 50)  # so that both have compiled
+    grown, whole = growth_of_workers(client, 8192, 64)
+    assert whole == 125 * mib
+    # Two parts a thread of 1 MiB each, and copies of them on the way: less than a third of the batch.
+    assert grown < 40 * mib, grown / mib
+    grown, whole = growth_of_workers(client, 8192, 8192)
+    assert grown > whole, "the twin: in one part, all of it is in one worker"
 
 
 def test_a_run_that_fails_fails_alone(client):
