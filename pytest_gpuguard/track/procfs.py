@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Opened", "blocks_signals", "cpu_seconds", "descriptors", "exists", "mapped", "slurp", "tasks"]
 
-_ALL_SIGNALS = (1 << 64) - 1
-#: SIGKILL, SIGSTOP, and the two that the C library keeps to itself.
-_NEVER_BLOCKED = sum(1 << number - 1 for number in (9, 19, 32, 33))
+#: All but SIGKILL, SIGSTOP, and the two that the C library keeps to itself.
+_ALL_SIGNALS = (1 << 64) - 1 - sum(1 << number - 1 for number in (9, 19, 32, 33))
 
 
 def exists() -> bool:
@@ -52,9 +51,9 @@ def descriptors() -> list[int]:
 
 
 def blocks_signals(tid: int) -> bool:
-    """Return whether a thread of this process blocks every signal that can be blocked."""
+    """Return whether a thread of this process blocks all signals, by a set that was filled for it."""
     masks = re.search(r"^SigBlk:\s*([0-9a-f]+)$", slurp(f"/proc/self/task/{tid}/status"), re.MULTILINE)
-    return masks is not None and int(masks[1], 16) | _NEVER_BLOCKED == _ALL_SIGNALS
+    return masks is not None and int(masks[1], 16) == _ALL_SIGNALS
 
 
 def cpu_seconds(of: str) -> float | None:

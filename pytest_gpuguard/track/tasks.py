@@ -56,7 +56,7 @@ class RawThread:
         function: Callable[..., object],
         birth: Birth | None,
         running: dict[int, RawThread],
-        coming: set[RawThread],
+        coming: set[object],
     ) -> None:
         self.function, self.birth, self._running, self._coming = function, birth, running, coming
         self.ident = 0
@@ -119,7 +119,7 @@ class TaskSuspect(Suspect):
 def _timer_among(new: set[int]) -> set[int]:
     """Return which of the threads that are new is faulthandler's: another may have been started beside it.
 
-    It blocks all signals, once it has come to that.
+    It blocks all signals, once it has come to that; those that begin block even more, for a moment.
     """
     end = time.monotonic() + _COMES_WITHIN
     while len(new) > 1 and time.monotonic() < end:
@@ -150,7 +150,8 @@ class TaskProbe(LookingProbe[_Task]):
         super().__init__(scene)
         self.unable = None if procfs.exists() else "this system does not list the threads of a process"
         self._running: dict[int, RawThread] = {}
-        self._coming: set[RawThread] = set()
+        #: What is being started, and cannot be told yet from what somebody else has started.
+        self._coming: set[object] = set()
         self._raws = 0
         self._listed: set[int] = set()
         self._listed_for = 0
@@ -196,9 +197,14 @@ class TaskProbe(LookingProbe[_Task]):
 
         @functools.wraps(start)
         def starting(*args: Any, **kwargs: Any) -> None:
-            before = set(procfs.tasks())
-            start(*args, **kwargs)
-            self._timer = _timer_among(set(procfs.tasks()) - before)
+            before, arming = set(procfs.tasks()), object()
+            # Whoever looks meanwhile, in another thread, cannot know it.
+            self._coming.add(arming)
+            try:
+                start(*args, **kwargs)
+                self._timer = _timer_among(set(procfs.tasks()) - before)
+            finally:
+                self._coming.discard(arming)
 
         @functools.wraps(stop)
         def stopping() -> None:
@@ -260,7 +266,8 @@ class TaskProbe(LookingProbe[_Task]):
                 continue
             known = self._details.get(tid)
             if known is None and raw is None and self._coming:
-                # Perhaps one that was started and has still not come to its first line: the next look tells.
+                # Perhaps the timer, or one that was started and has still not come to its first line: the
+                # next look tells.
                 self._news = True
                 continue
             if known is None:

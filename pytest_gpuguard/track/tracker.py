@@ -14,7 +14,7 @@ from pytest_gpuguard.track.settle import settle, stretched
 from pytest_gpuguard.track.words import said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.track.probe import Probe, Suspect
     from pytest_gpuguard.track.scope import Owner
@@ -27,6 +27,8 @@ FINE = frozenset({"fd", "memory"})
 
 #: What takes more than this share of the time that it may take to go is worth a note.
 _LATE = 0.5
+#: Seconds that whatever comes while others are waited for has to go.
+_LEAST_TIME = 0.1
 
 
 class Judgement(NamedTuple):
@@ -175,7 +177,7 @@ class Tracker:
         if not left and waited > limit * _LATE:
             self._note_late(first, waited)
         # What held it at first may be gone, all but the traceback.
-        left = excuses.sift(left)
+        left = self._had_time(excuses.sift(left), before)
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
         for suspect, leak in zip(left, leaks, strict=True):
             leak["subject"] |= _burnt(suspect, before.get(id(suspect.birth)), waited)
@@ -184,6 +186,12 @@ class Tracker:
             self._forced = True
         self._left = list(zip(left, leaks, strict=True))
         return leaks
+
+    def _had_time(self, left: Sequence[Suspect], first: Mapping[int, object]) -> list[Suspect]:
+        """Return those of ``left`` that did not come just before the last look: these are for the next."""
+        had = [one for one in left if id(one.birth) in first or time.monotonic() - one.birth.at > _LEAST_TIME]
+        self._forced |= len(had) < len(left)
+        return had
 
     def reap(self) -> None:
         """Stop what was judged last, unless it is tolerated, and note that on its record."""

@@ -346,12 +346,14 @@ def test_thread_that_dies():
 def test_thread_of_a_forgotten_cycle():
     class Owner:
         def __init__(self):
-            self.over = threading.Event()
+            # No event: were the collector to run in a thread that holds its lock, to set it would never end.
+            self.over = threading.Lock()
+            self.over.acquire()
             self.me = self
-            threading.Thread(target=self.over.wait, daemon=True).start()
+            threading.Thread(target=self.over.acquire, daemon=True).start()
 
         def __del__(self):
-            self.over.set()
+            self.over.release()
 
     Owner()
 
