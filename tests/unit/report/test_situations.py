@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import jsonschema
 import pytest
@@ -78,9 +77,21 @@ def test_the_edit_that_mends_a_fixture_is_in_every_view():
     edit = ["- return WritebackWatcher().start()", "+ writeback_watcher = WritebackWatcher().start()"]
     edit += ["+ yield writeback_watcher", "+ writeback_watcher.shutdown()"]
     report = read_situation("leak")
-    views = {"index.html": page(report), **views_of(report)}
-    for file in ("text.txt", "summary.md", "index.html"):
-        lines = [line.strip() for line in views[file].splitlines()]
-        told = [re.sub(r"<[^>]*>", "", line) for line in lines]
-        start = next(number for number, line in enumerate(told) if line == edit[0])
+    views = views_of(report)
+    for file in ("text.txt", "summary.md"):
+        told = [line.strip() for line in views[file].splitlines()]
+        start = told.index(edit[0])
         assert told[start : start + 4] == edit, file
+    tags = ("del", "ins", "ins", "ins")
+    block = "\n".join(f"<{tag}>{line}</{tag}>" for tag, line in zip(tags, edit, strict=True))
+    assert f'<pre class="edit">\n{block}\n</pre>' in page(report)
+
+
+def test_a_line_that_stays_is_shown_as_such():
+    shown = page(read_situation("leak-of-a-module"))
+    assert "<ins>+ " not in shown  # a fixture that yields a call has no name to close it by
+    report = read_situation("leak")
+    (group,) = report.groups
+    (leak,) = group.leaks[:1]
+    leak.origin.fixture.edit[:] = ["  yield solver", "+ solver.shutdown()"]
+    assert '<pre class="edit">\n<span>  yield solver</span>\n<ins>+ solver.shutdown()</ins>' in page(report)
