@@ -402,7 +402,9 @@ def test_warnings_as_errors_do_not_stand_in_the_way(run):
             def test_does_not_wait():
                 def work():
                     raise OSError("planted")
-                threading.Thread(target=work).start()
+                thread = threading.Thread(target=work)
+                thread.start()
+                thread.join()
         """,
     )
     assert inner.outcomes["test_waits"].startswith("failed")
