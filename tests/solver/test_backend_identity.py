@@ -78,10 +78,12 @@ def test_save_points_events_spans_and_failures_together(dtype):
     assert set(made.status) >= {0, 1, 2, 4}
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_results_that_go_by_way_of_several_tiles(shared):
+@pytest.mark.parametrize(
+    ("shared", "events"), [(True, ()), (False, ()), (False, (Event(first_state, keep=2),))]
+)
+def test_results_that_go_by_way_of_several_tiles(shared, events):
     n_runs, n_points = 391, 200
-    recipe = Recipe(lorenz, 3, 1, points=True)
+    recipe = Recipe(lorenz, 3, 1, points=True, events=events)
     assert tiled(recipe)
     assert n_runs * n_points * 3 * recipe.dtype.itemsize > 2 * TILE_BYTES
     rhos, ts = np.linspace(0.0, 40.0, n_runs)[None, :], np.linspace(0.0, 2.0, n_points)
@@ -95,6 +97,7 @@ def test_results_that_go_by_way_of_several_tiles(shared):
     plain = integrate(recipe, starts, rhos, spans, ts=ts, lanes=1)
     assert bits(made) == bits(plain)
     assert len(set(made.status)) == (1 if shared else 2)
+    assert made.counts[2:].any() == bool(events)
 
 
 def test_stiff_systems():
