@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessProbe", "ProcessSuspect"]
 
-#: What multiprocessing keeps for good, by a part of the command line.
+#: What multiprocessing and its relatives keep for good, by a part of the command line.
 KNOWN = {
     "multiprocessing.resource_tracker": "multiprocessing keeps one resource tracker",
     "multiprocessing.forkserver": "multiprocessing keeps one fork server",
+    "loky.backend.resource_tracker": "loky (joblib) keeps one resource tracker",
 }
 _STATES = {"Z": "zombie", "X": "zombie", "T": "stopped", "t": "stopped"}
 _OFTEN = 0.01

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 KEEPERS = """
-    import asyncio, multiprocessing, subprocess, threading
+    import asyncio, multiprocessing, subprocess, sys, threading
     import pytest
 
     KEPT = []
@@ -45,6 +45,12 @@ KEEPERS = """
         process.start()
         process.join()
 
+    def test_server_of_loky():
+        # As its command line is: the library itself need not be there.
+        code = "import sys; sys.stdin.read()  # from loky.backend.resource_tracker import main"
+        # It ends with us, by its pipe.
+        KEPT.append(subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE))
+
     def test_server_of_the_suite():
         KEPT.append(subprocess.Popen(["sleep", "1000"]))
 """
@@ -65,8 +71,8 @@ def test_threads_and_children_of_libraries(run):
     }
     known = {probe.kind: probe.known for probe in inner.report.probes}
     skipped = inner.outcomes["test_monitor_of_tqdm"] == "skipped"
-    assert (known["thread"], known["process"]) == (2 - skipped, 2)
-    assert f"{4 - skipped} kept by libraries" in inner.out
+    assert (known["thread"], known["process"]) == (2 - skipped, 3)
+    assert f"{5 - skipped} kept by libraries" in inner.out
 
 
 CODE = """
