@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solver import BatchSolver, Chunks, Fault, MemoryManager, Problem, solve_batch
@@ -95,6 +95,7 @@ def test_limits_are_read_in_binary_units():
     assert parse_limit("3") == 3
 
 
+@settings(deadline=None)
 @given(
     n_runs=st.integers(1, 500), per_run=st.integers(1, 50), free=st.integers(1, 5000), sets=st.integers(1, 4)
 )
@@ -108,6 +109,7 @@ def test_chunks_cover_every_run_once_and_fit(n_runs, per_run, free, sets):
     assert plan.sets * plan.runs * per_run <= free
 
 
+@settings(deadline=None)
 @given(n_runs=st.integers(1, 200), data=st.data())
 def test_a_number_of_chunks_is_met_exactly_and_evenly(n_runs, data):
     count = data.draw(st.integers(1, n_runs))

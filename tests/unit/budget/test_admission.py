@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from pytest_gpuguard.budget.admission import decide, fits, hopeless, view
 from pytest_gpuguard.budget.reasons import reason
@@ -41,6 +41,7 @@ def tables(draw):
     return Table(limits, held, waiters)
 
 
+@settings(deadline=None)
 @given(tables())
 def test_grants_together_never_exceed_what_is_free(table):
     free = table.free()
@@ -49,6 +50,7 @@ def test_grants_together_never_exceed_what_is_free(table):
     assert min(free.values()) >= 0
 
 
+@settings(deadline=None)
 @given(tables())
 def test_a_later_grant_never_takes_what_an_earlier_one_could_have(table):
     before = granted(table)
@@ -58,6 +60,7 @@ def test_a_later_grant_never_takes_what_an_earlier_one_could_have(table):
         assert set(granted(earlier)) - decide(table).suspended <= set(before)
 
 
+@settings(deadline=None)
 @given(tables())
 def test_when_every_holder_waits_and_none_is_stuck_somebody_may_go_on(table):
     waiting = {waiter.slot for waiter in table.waiters}
@@ -67,6 +70,7 @@ def test_when_every_holder_waits_and_none_is_stuck_somebody_may_go_on(table):
         assert decide(table).grantable
 
 
+@settings(deadline=None)
 @given(tables())
 def test_the_stuck_are_exactly_those_that_no_order_serves(table):
     waiters = [waiter for waiter in table.waiters if not hopeless(waiter, table)]

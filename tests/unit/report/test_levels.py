@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_gpuguard.report.gathered import Gathered
@@ -27,6 +27,7 @@ def test_resources_stand_apart():
     assert total(levels, "gpu.x") == [(0.0, 7)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50), st.integers(0, 9)), min_size=1))
 def test_the_peak_is_that_of_a_naive_sum(events):
     gathered = Gathered()
