@@ -8,6 +8,7 @@ made only when a suspect has survived the first few milliseconds, since it costs
 from __future__ import annotations
 
 import gc
+import math
 import os
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -61,12 +62,17 @@ def settle(
     if not left:
         return left, 0.0
     begun, pause, collected = clock(), _FIRST_PAUSE, False
+    # Once more later on: another thread may have held something for a moment, or have been collecting itself.
+    again = begun + limit / 2
     while left and (waited := clock() - begun) < limit:
         sleep(min(pause, limit - waited))
         pause = min(2 * pause, _LONGEST_PAUSE)
         if not collected and clock() - begun > _COLLECT_AFTER:
             collect()
             collected = True
+        elif collected and clock() >= again:
+            collect()
+            again = math.inf
         left = suspects()
         if collected and not any(map(patient, left)):
             break

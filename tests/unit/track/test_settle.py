@@ -65,6 +65,15 @@ def test_one_collection_once_the_first_milliseconds_are_over():
     assert clock.collections == 1
 
 
+def test_another_collection_for_what_was_held_for_a_moment():
+    clock = Clock()
+    left, waited = clock.settle(lambda: ["thread"] if clock.collections < 2 else [], 2.0)
+    assert (left, clock.collections) == ([], 2)
+    assert waited < 1.1
+    clock.settle(lambda: ["thread"], 2.0)
+    assert clock.collections == 4
+
+
 def test_no_time_at_all_is_one_look():
     clock = Clock()
     assert clock.settle(lambda: ["thread"], 0.0) == (["thread"], 0.0)
