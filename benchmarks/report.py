@@ -83,7 +83,7 @@ def gather(tests: int) -> Gathered:
             gathered.add({"levels": [[worker, "pinned", end, 0]]})
         if number % 100 == 3:
             leaks = gathered.add({"leaks": [_leak(number, worker, nodeid, end)]})
-            span.leak_ids += [leak.id for leak in leaks]
+            span.leak_ids += tuple(leak.id for leak in leaks)
         gathered.add_process({"id": worker, "pid": 1000 + lane})
         now[lane] = end
     return gathered

@@ -98,6 +98,7 @@ def test_it_asks_for_no_more_than_it_needs(wheel):
         "dask",
         "dev",
         "nvidia",
+        "plugins",
         "progress",
         "test",
         "xdist",

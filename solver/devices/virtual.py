@@ -57,12 +57,11 @@ def poison(array: DeviceArray) -> None:
 
 
 class VirtualEvent:
-    """A point in virtual time, and an event of the simulator: whoever counts those counts these."""
+    """A point in virtual time."""
 
-    def __init__(self, device: VirtualDevice, due: float, event: object) -> None:
+    def __init__(self, device: VirtualDevice, due: float) -> None:
         self.due = due
         self._device = device
-        self._event = event
 
     def query(self) -> bool:
         """Whether its time has come; everything that is due by now then happens first."""
@@ -120,8 +119,6 @@ class VirtualDevice:
         self._latency = latency or Latency()
         self._total_bytes = total_bytes
         self._ends: dict[Lane, float] = {"in": 0.0, "run": 0.0, "out": 0.0}
-        # The simulator does everything at once; but streams can be forgotten, as on a device.
-        self._streams = [self._cuda.stream() for _ in self._ends]
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._error: BaseException | None = None
@@ -180,8 +177,7 @@ class VirtualDevice:
     def record(self, lane: Lane) -> VirtualEvent:
         """Return an event at the end of what was queued in the lane."""
         with self._queueing:
-            due = max(self._ends[lane], self.clock.now())
-            return VirtualEvent(self, due, self._cuda.event())
+            return VirtualEvent(self, max(self._ends[lane], self.clock.now()))
 
     def elapsed(self, begin: Event, end: Event) -> float:
         """Subtract."""

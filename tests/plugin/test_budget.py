@@ -368,7 +368,7 @@ def test_what_was_held_over_time_is_in_the_record(run):
     assert all(series.amount[-1] == 0 for series in held)
     assert {amount for series in held for amount in series.amount} == {0, 64 << 20}
     assert all(series.at == sorted(series.at) for series in held)
-    reserved = {span.nodeid.partition("::")[2]: span.reserved.get("pinned") for span in report.tests}
+    reserved = {span.nodeid.partition("::")[2]: (span.reserved or {}).get("pinned") for span in report.tests}
     assert reserved == {"test_holds[0]": 64 << 20, "test_holds[1]": 64 << 20, "test_holds_nothing": None}
     assert "gpuguard: pinned peak " in inner.out
     assert " of 1.00 GiB" in inner.out

@@ -110,6 +110,8 @@ class WatchedDevice(VirtualDevice):
         self.case = case
         self.buffers = []
         self.events = weakref.WeakSet()
+        # The simulator does everything at once; but streams can be forgotten, as on a device.
+        self.streams = [self._cuda.stream() for _ in self._ends]
         self.launches = self.written = 0
         self.faulty = True
 
@@ -120,8 +122,9 @@ class WatchedDevice(VirtualDevice):
         return array
 
     def record(self, lane):
-        """Remember."""
+        """Remember, and let it be an event of the simulator, too: whoever counts those counts it."""
         event = super().record(lane)
+        event.simulated = self._cuda.event()
         self.events.add(event)
         return event
 
