@@ -270,6 +270,11 @@ class Guard:
         try:
             value = yield
             return value
+        except BaseException:
+            if owner is not None:
+                # pytest keeps the traceback, to raise it again: it can outlive the test that came first.
+                owner.failed = True
+            raise
         finally:
             self.interrupter.windows -= 1
             if owner is not None:

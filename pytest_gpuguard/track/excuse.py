@@ -38,7 +38,7 @@ class Excuses:
     def sift(self, suspects: Iterable[Suspect]) -> list[Suspect]:
         """Return those suspects that nothing excuses; the rest is for a later judgement. Costly."""
         others = self.others(suspects)
-        open_ = [one for one in others if one.by_reference and (self._failed or id(one.birth) in self._looks)]
+        open_ = [one for one in others if one.by_reference and self._may_be_excused(one)]
         if not open_:
             return others
         for suspect, excused in zip(open_, _excusable([one.things for one in open_]), strict=True):
@@ -48,6 +48,9 @@ class Excuses:
                 self._now.add(key)
                 self._looks[key] = looks + 1
         return self.others(others)
+
+    def _may_be_excused(self, suspect: Suspect) -> bool:
+        return self._failed or id(suspect.birth) in self._looks or suspect.birth.owner.failed
 
     @property
     def pending(self) -> bool:

@@ -50,7 +50,7 @@ class Owner:
     """The scope at whose end a thing is judged: one run of a test, or one set-up of a wider fixture.
 
     The frame of the test function or fixture is known by ``code``, so that a trace can be cut there. Scope
-    ``block`` is that of the fixture ``leak_scope``.
+    ``block`` is that of the fixture ``leak_scope``. One that ``failed`` is a fixture whose set-up raised.
     """
 
     scope: str
@@ -58,6 +58,7 @@ class Owner:
     fixture: Fixture | None = None
     code: CodeType | None = None
     ended: bool = False
+    failed: bool = False
 
 
 @dataclass(slots=True, eq=False)

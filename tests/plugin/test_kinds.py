@@ -705,6 +705,41 @@ def test_what_the_error_of_a_failed_test_holds_is_no_leak_unless_somebody_else_d
     assert {leak.verified for group in inner.report.groups for leak in group.leaks} == {False}
 
 
+SESSIONS = """
+    import pytest
+    from numba import cuda
+
+    KEPT = []
+
+    @pytest.fixture(scope="session")
+    def starved():
+        buffer = cuda.pinned_array(100)
+        raise MemoryError(str(type(buffer)))
+        yield buffer
+
+    @pytest.fixture(scope="session")
+    def starved_and_kept():
+        KEPT.append(cuda.pinned_array(200))
+        raise MemoryError
+        yield
+
+    def test_starves(starved): pass
+    def test_passes(): pass
+    def test_starves_and_keeps(starved_and_kept): pass
+    def test_fails(): assert not KEPT
+    def test_passes_again(): pass
+"""
+
+
+def test_what_the_error_of_a_wider_fixture_holds_is_no_leak_unless_somebody_else_does_too(run):
+    run.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run.watched(test_it=SESSIONS)
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {(leak.origin.fixture.name, leak.what, leak.nbytes) for leak in leaks} == {
+        ("starved_and_kept", "pinned buffer", 1600)
+    }
+
+
 def test_what_a_thread_let_go_of_and_a_traceback_holds_is_no_leak(run_plain):
     run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")
     inner = run_plain.watched(
