@@ -64,11 +64,11 @@ def test_parts_make_the_whole_to_the_last_bit(client, whole, part_runs):
 
 
 def test_what_a_killed_worker_had_in_hand_is_solved_by_another(client, whole):
-    killed = []
+    # Asked before: nobody answers for a worker that is gone.
+    killed, pids = [], client.run(os.getpid)
 
     def kill(done, total):
         # The first part is home and others are with both workers.
-        pids = client.run(os.getpid)
         with_parts = [worker for worker, parts in client.processing().items() if parts]
         if not killed and with_parts:
             killed.append(pids[with_parts[0]])
@@ -78,7 +78,7 @@ def test_what_a_killed_worker_had_in_hand_is_solved_by_another(client, whole):
     assert killed
     assert_same(solution, whole)
     client.wait_for_workers(2, timeout=120)
-    assert killed[0] not in client.run(os.getpid).values()
+    assert killed[0] not in client.run(os.getpid, on_error="ignore").values()
 
 
 def test_few_parts_are_on_the_way_at_a_time(client):
