@@ -122,12 +122,22 @@ class Verdict:
 
     def _payload(self, leaks: list[dict[str, Any]], faults: list[dict[str, Any]]) -> dict[str, Any]:
         """Return what is to be told of the test that ends: nothing of most."""
-        guard = self._guard
-        payload: dict[str, Any] = guard.leasing.payload() if guard.leasing is not None else {}
+        payload = self._happened()
         if leaks:
             payload["leaks"] = leaks
         if faults:
             payload["faults"] = faults
+        counts = self._guard.tracker.counts()
+        filled = {name: entries for name, entries in payload.items() if entries}
+        if not filled and counts is self._told:
+            return {}
+        self._told = counts
+        return filled | self._state()
+
+    def _happened(self) -> dict[str, Any]:
+        """Return what was noted since the last time, and forget it."""
+        guard = self._guard
+        payload: dict[str, Any] = guard.leasing.payload() if guard.leasing is not None else {}
         if guard.deaths.deaths:
             payload["deaths"] = [
                 death_record(death, guard.places, self._worker, self._started)
@@ -138,12 +148,7 @@ class Verdict:
         if guard.tracker.notes:
             payload["notes"] = [*payload.get("notes", []), *guard.tracker.notes]
             guard.tracker.notes.clear()
-        counts = guard.tracker.counts()
-        filled = {name: entries for name, entries in payload.items() if entries}
-        if not filled and counts is self._told:
-            return {}
-        self._told = counts
-        return filled | self._state()
+        return payload
 
     def _state(self) -> dict[str, Any]:
         """Return what is to be known of this process."""
@@ -197,9 +202,7 @@ class Verdict:
 
     def late(self) -> dict[str, Any]:
         """Return what is found after the last test; who sums up in this process asks for it."""
-        guard = self._guard
         leaks = self._judge(None, verified=True)
-        guard.tracker.note_excused()
-        payload: dict[str, Any] = guard.leasing.payload() if guard.leasing is not None else {}
-        notes = [*payload.get("notes", []), *guard.tracker.notes]
-        return payload | self._state() | {"leaks": leaks, "notes": notes}
+        self._guard.tracker.note_excused()
+        # With what came after the last test was asked whether there is anything to tell.
+        return self._happened() | self._state() | {"leaks": leaks}

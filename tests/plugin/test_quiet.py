@@ -131,3 +131,44 @@ def test_each_kind_of_event_is_told_after_many_tests_without(run):
     assert "test_it.py::test_makes_no_progress" in {stall.nodeid for stall in inner.report.stalls}
     assert max(max(levels.amount) for levels in inner.report.levels if levels.resource == "pinned") == 1 << 20
     assert sum(test.outcome == "passed" for test in inner.report.tests) >= 15 * 60
+
+
+LATE = """
+    import threading
+    import pytest
+
+    GO = threading.Event()
+
+    def work():
+        GO.wait(60)
+        raise OSError("planted")
+
+    THREAD = threading.Thread(target=work, daemon=True)
+
+    def pytest_sessionstart():
+        THREAD.start()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(item, call):
+        result = yield
+        if call.when == "teardown" and item.name == "test_last":
+            GO.set()
+            THREAD.join(60)
+        return result
+"""
+
+
+def test_what_comes_after_the_last_question_is_told_at_the_end(run):
+    inner = run.watched(
+        conftest=LATE,
+        test_it="""
+            import pytest
+
+            @pytest.mark.parametrize("n", range(160))
+            def test_quiet(n): pass
+
+            def test_last(): pass
+        """,
+    )
+    assert inner.ret == 0, inner.out
+    assert [death.nodeid for death in inner.report.deaths] == ["test_it.py::test_last"]
