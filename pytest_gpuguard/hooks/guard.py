@@ -279,6 +279,9 @@ class Guard:
             self.interrupter.windows -= 1
             if owner is not None:
                 self.tracker.sweep()
+                if self._fine:
+                    # Runs first: what the test has taken and what this gives back would look like nothing.
+                    fixturedef.addfinalizer(partial(self.tracker.sweep, fine=True))
             elif self._fine:
                 self.tracker.sweep(fine=True)
             scene.leave(fixture, owner, value, time.monotonic())
@@ -289,6 +292,8 @@ class Guard:
             # Its things may have been born long ago: no counter will have moved.
             owner.ended = True
             self.tracker.force()
+            if self._fine:
+                self.tracker.sweep(fine=True)
 
     def pytest_enter_pdb(self) -> None:
         # Whoever debugs a test takes the time he needs: until its end nothing is a stall, no wait is broken.

@@ -167,8 +167,9 @@ class MemoryProbe:
         return [one for one in self._found if one.birth.owner.ended and not one.birth.reported]
 
     def _give_back(self, freed: int) -> None:
-        """Drop the growth that was given back: the youngest first, and what was not reported."""
-        for one in [one for one in reversed(self._found) if not one.birth.reported]:
+        """Drop what was given back and not reported: first of who has ended, and then the youngest first."""
+        open_ = [one for one in reversed(self._found) if not one.birth.reported]
+        for one in sorted(open_, key=lambda one: not one.birth.owner.ended):
             if freed > one.nbytes // 2:
                 freed -= one.nbytes
                 self._found.remove(one)

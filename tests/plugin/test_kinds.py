@@ -500,6 +500,35 @@ ON_REQUEST = """
 """
 
 
+def test_what_a_test_keeps_is_not_hidden_by_what_a_wider_fixture_gives_back_then(run):
+    inner = run.watched(
+        "--gpuguard-leak-kinds=memory",
+        test_it="""
+            import mmap
+            import pytest
+
+            KEPT = []
+
+            def filled():
+                mapping = mmap.mmap(-1, 64 << 20)
+                for offset in range(0, 64 << 20, 4096):
+                    mapping[offset] = 1
+                return mapping
+
+            @pytest.fixture(scope="module")
+            def big():
+                with filled():
+                    yield
+
+            def test_keeps_as_much(big):
+                KEPT.append(filled())
+        """,
+    )
+    assert list(left(inner)) == [("test_keeps_as_much", "host memory that grew and stayed")]
+    (group,) = inner.report.groups
+    assert group.leaks[0].origin.fixture is None
+
+
 def test_what_is_watched_on_request(run):
     inner = run.watched("-v", "--gpuguard-leak-kinds=fd,memory", test_it=ON_REQUEST)
     assert set(inner.outcomes.values()) == {"passed", "xskipped"}
