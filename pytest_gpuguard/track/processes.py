@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import signal
@@ -48,10 +47,10 @@ class _Child(NamedTuple):
 
 
 def _child(pid: int) -> tuple[tuple[int, str], _Child] | None:
-    """Return a child with its key: a pid alone can be used again."""
+    """Return a child with its key, since a pid alone can be used again; None when it is gone or not ours."""
     head, _, rest = procfs.slurp(f"/proc/{pid}/stat").rpartition(")")
     words = rest.split()
-    if not words:
+    if not words or words[1] != str(os.getpid()):
         return None
     command = tuple(filter(None, procfs.slurp(f"/proc/{pid}/cmdline").split("\0")))
     child = _Child(pid, _STATES.get(words[0], "running"), command, head.partition("(")[2])
@@ -151,10 +150,11 @@ class ProcessProbe(LookingProbe[_Child]):
         for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
             if hasattr(os, name):
                 self._wrap_call(os, name)
-        # By this multiprocessing starts what it does not fork; subprocess has a name of its own for it.
-        below = sys.modules.get("_posixsubprocess")
-        if hasattr(below, "fork_exec"):
-            self._wrap_call(below, "fork_exec")
+        # By this multiprocessing starts what it does not fork. subprocess has a name of its own for it, and
+        # waits afterwards until the child runs its program: so long nobody else would know whose it is.
+        for below, name in ((sys.modules.get("_posixsubprocess"), "fork_exec"), (subprocess, "_fork_exec")):
+            if hasattr(below, name):
+                self._wrap_call(below, name)
 
         def undo() -> None:
             while self._undo:
@@ -203,13 +203,24 @@ class ProcessProbe(LookingProbe[_Child]):
         self._news = True
 
     def look(self) -> Mapping[tuple[int, str], _Child]:
-        pids: set[int] = set()
+        # Taken first: what a thread starts from here on may not be listed, and must not be forgotten.
+        started = list(self._started)
+        # Lists miss one when another, or its thread, ends while they are read: what was there is asked too.
+        pids = {pid for pid, _ in self._details}.union(started)
         for tid in procfs.tasks():
             pids.update(map(int, procfs.slurp(f"/proc/self/task/{tid}/children").split()))
-        for pid in [pid for pid in self._started if pid not in pids]:
-            with contextlib.suppress(KeyError):
-                del self._started[pid]
-        return dict(found for found in map(_child, pids) if found is not None)
+        details = dict(found for found in map(_child, pids) if found is not None)
+        for pid in set(started).difference(pid for pid, _ in details):
+            self._started.pop(pid, None)
+        return details
+
+    def sweep(self) -> None:
+        super().sweep()
+        # A thread may have been between a child's start and its record when the child was first listed.
+        for key, detail in self._details.items():
+            birth, recorded = self._births[key], self._started.get(key[0])
+            if recorded is not None and recorded is not birth and not birth.reported:
+                self._births[key] = self.born(key, detail)
 
     def what(self, detail: _Child) -> str:
         return f"process {detail.name}"
