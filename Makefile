@@ -30,11 +30,12 @@ test-pytest-%: .venvs/pytest-%/.ready
 	@touch $@
 
 # The verdicts beside other plugins, in environments of their own: some change every run that they are installed
-# for. pytest-forked works on 9.1 only.
+# for. pytest-forked works on 9.1 only. And what libraries keep, which are not needed otherwise.
 test-plugins: test-plugins-9.1 test-plugins-9.2
 
 test-plugins-%: .venvs/plugins-%/.ready
-	.venvs/plugins-$*/bin/python -m pytest -p no:asyncio -p no:run-parallel -rs tests/plugin/test_verdict_plugins.py
+	.venvs/plugins-$*/bin/python -m pytest -p no:asyncio -p no:run-parallel -rs \
+	  tests/plugin/test_verdict_plugins.py tests/plugin/test_kept_by_libraries.py
 
 .PRECIOUS: .venvs/plugins-%/.ready
 .venvs/plugins-%/.ready: pyproject.toml

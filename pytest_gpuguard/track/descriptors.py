@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.dropped import Drops
+from pytest_gpuguard.track.libraries import kept_fd, kept_for_good
 from pytest_gpuguard.track.looking import LookingProbe
 from pytest_gpuguard.track.objects import instances
 from pytest_gpuguard.track.probe import Suspect
@@ -67,8 +67,14 @@ class DescriptorSuspect(Suspect):
 
     @property
     def things(self) -> list[object]:
-        files = instances("_io:FileIO", "socket:socket", "select:epoll")
-        return [file for file in files if _number(file) == self.descriptor.fd]
+        fd = self.descriptor.fd
+        files = instances(
+            "_io:FileIO", "socket:socket", "select:epoll", "multiprocessing.connection:_ConnectionBase"
+        )
+        children = instances("multiprocessing.process:BaseProcess")
+        # A child's end is told by a pipe, of which only the number is kept.
+        waiting = [child for child in children if getattr(vars(child).get("_popen"), "sentinel", None) == fd]
+        return [*(file for file in files if _number(file) == fd), *waiting]
 
     def subject(self, places: Places) -> dict[str, Any]:
         found = self.descriptor
@@ -144,11 +150,9 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
         return f"open {detail.flavour}"
 
     def known(self, suspect: Suspect) -> str | None:
-        tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
-        kept = getattr(tracker, "_fd", None)
-        if isinstance(suspect, DescriptorSuspect) and suspect.descriptor.fd == kept:
-            return "multiprocessing keeps one resource tracker"
-        return None
+        if not isinstance(suspect, DescriptorSuspect):
+            return None
+        return kept_fd(suspect.descriptor.fd) or kept_for_good(suspect)
 
     def suspect(self, key: tuple[int, str], detail: _Descriptor, birth: Birth) -> DescriptorSuspect:
         del key

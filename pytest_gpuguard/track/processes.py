@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track import procfs
+from pytest_gpuguard.track.libraries import kept_for_good
 from pytest_gpuguard.track.looking import LookingProbe
 from pytest_gpuguard.track.objects import instances
 from pytest_gpuguard.track.probe import Suspect
@@ -237,4 +238,4 @@ class ProcessProbe(LookingProbe[_Child]):
     def known(self, suspect: Suspect) -> str | None:
         assert isinstance(suspect, ProcessSuspect)
         command = " ".join(suspect.child.command)
-        return next((why for part, why in KNOWN.items() if part in command), None)
+        return next((why for part, why in KNOWN.items() if part in command), None) or kept_for_good(suspect)

@@ -18,6 +18,7 @@ from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.closing import closing_method
 from pytest_gpuguard.track.keepers import keeper_of, target_name
 from pytest_gpuguard.track.leak import trace
+from pytest_gpuguard.track.libraries import kept_for_good
 from pytest_gpuguard.track.probe import Closer, Suspect
 from pytest_gpuguard.track.reap import reap_thread
 from pytest_gpuguard.track.stacks import capture
@@ -174,7 +175,7 @@ class ThreadProbe:
         name = suspect.birth.what
         if name == "concurrent.futures.thread:_worker" and _made_by_asyncio(suspect.birth.stack):
             name += "@asyncio"
-        return KNOWN.get(name)
+        return KNOWN.get(name) or kept_for_good(suspect)
 
     def seen(self) -> dict[str, int]:
         """Return how many threads were started."""

@@ -75,6 +75,65 @@ def test_threads_and_children_of_libraries(run):
     assert f"{5 - skipped} kept by libraries" in inner.out
 
 
+STANDIN = """
+    import sys, types
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    def executor():
+        made = ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+        assert list(made.map(int, "12")) == [1, 2]
+        return made
+
+    # loky's executor is one like this, in a module of this name.
+    sys.modules["loky.reusable_executor"] = loky = types.ModuleType("loky.reusable_executor")
+    KEPT = []
+
+    def test_reusable_executor():
+        loky._executor = executor()
+
+    def test_executor_of_the_suite():
+        KEPT.append(executor())
+"""
+
+
+def test_the_executor_that_loky_keeps_is_its_own_with_threads_and_children(run):
+    inner = run.watched(test_it=STANDIN)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.leaking == {"test_executor_of_the_suite"}
+    counted = {probe.kind: (probe.seen, probe.known) for probe in inner.report.probes}
+    # Manager and feeder; two workers, and the resource tracker of multiprocessing once for each process.
+    assert counted["thread"] == (4, 2)
+    assert counted["process"][1] in {3, 4}
+
+
+JOBLIB = """
+    import math, pytest
+
+    def test_parallel():
+        joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+        call = joblib.delayed(math.sqrt)
+        assert sum(joblib.Parallel(n_jobs=2)(call(number) for number in [1, 4, 9])) == 6
+
+    def test_and_on_it_goes():
+        test_parallel()
+
+    def test_shut_down():
+        pytest.importorskip("joblib", reason="joblib is not installed")
+        from joblib.externals.loky import get_reusable_executor
+        get_reusable_executor().shutdown(wait=True)
+"""
+
+
+def test_joblib_itself(run):
+    inner = run.watched("--gpuguard-leak-kinds=thread,process,fd", test_it=JOBLIB)
+    if set(inner.outcomes.values()) == {"skipped"}:
+        pytest.skip("joblib is not installed")
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.report.groups == []
+    assert all(probe.known >= 2 for probe in inner.report.probes if probe.kind in {"thread", "process", "fd"})
+
+
 CODE = """
 #include <pthread.h>
 #include <unistd.h>
