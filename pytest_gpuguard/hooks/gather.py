@@ -18,7 +18,7 @@ from pytest_gpuguard.hooks.sizing import SIZED
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.baseline import apply
-from pytest_gpuguard.report.build import Gathered, build, encode, group
+from pytest_gpuguard.report.build import Gathered, build, encode, group, happened
 from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
@@ -242,7 +242,9 @@ class Gather:
         if self._run_level() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))
-        self._write(self._report)
+        # Where nothing ran, the last run that is worth a look is another one.
+        if happened(self._report):
+            self._write(self._report)
         return result
 
     def _head(self, exit_status: int = -1, end: str = "running") -> Run:
@@ -282,6 +284,7 @@ class Gather:
     def _write(self, report: RunReport) -> None:
         import msgspec
 
+        self._folder.kept = True
         try:
             encoded = encode(report)
             self._folder.write_report(msgspec.json.format(encoded, indent=1))
@@ -301,6 +304,8 @@ class Gather:
         if lines:
             terminalreporter.section("gpuguard")
             self._print(terminalreporter, [*lines, []])
+        if not self._folder.kept:
+            return
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
         if self._settings.report is not None and verbosity >= 0 and self._unwritten is None:
@@ -316,6 +321,8 @@ class Gather:
 
     def _run_level(self) -> list[str]:
         """Return why the run fails although no test does."""
+        if self._config.getoption("collectonly"):
+            return []
         found = [line for unmet in self.requirements for line in unmet(self._modes())]
         if self._settings.leaks != "error":
             return found

@@ -83,6 +83,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._request = path / "request"
+        #: Whether it is to be there when the run is over.
+        self.kept = False
 
     @classmethod
     def create(cls, config: pytest.Config, run: str) -> RunFolder:
@@ -95,10 +97,17 @@ class RunFolder:
         # Held as long as this run lives. Taken before the folder has its name, by which others find it.
         alive = FileLock(unborn / ALIVE)
         alive.acquire()
-        config.add_cleanup(alive.release)
         unborn.rename(folder)
         _forget_all_but_the_last(path for path in runs.iterdir() if path != folder)
-        return cls(folder)
+        made = cls(folder)
+
+        def leave() -> None:
+            if not made.kept:
+                shutil.rmtree(folder, ignore_errors=True)
+            alive.release()
+
+        config.add_cleanup(leave)
+        return made
 
     @classmethod
     def join(cls, path: str) -> RunFolder | None:

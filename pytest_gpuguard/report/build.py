@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.report.model import TestSpan
 
-__all__ = ["Gathered", "build", "encode", "group", "group_payload"]
+__all__ = ["Gathered", "build", "encode", "group", "group_payload", "happened"]
 
 
 def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
@@ -118,6 +118,13 @@ def build(
         faults=faults,
         gone=gone(accepted, groups, tests, day),
     )
+
+
+def happened(report: RunReport) -> bool:
+    """Return whether there is anything to keep: a test has begun, or something went wrong without."""
+    trouble = (report.failed_by, report.groups, report.deaths, report.stalls, report.faults)
+    lost = any(worker.end != "ok" for worker in report.workers)
+    return bool(report.tests or report.unfinished or lost or any(trouble))
 
 
 def encode(report: RunReport) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 __all__ = ["closing_method"]
 
 _NAMES = ("close", "shutdown", "stop", "terminate", "disconnect", "cancel")
@@ -12,7 +14,9 @@ def _defined(cls: type, name: str) -> object | None:
 
 
 def closing_method(cls: type) -> str | None:
-    """Return the name of the closing method of ``cls``, or None; a bare context manager gives ``"__exit__"``.
+    """Return the name of the closing method of ``cls``, or None.
+
+    A bare context manager gives ``"__exit__"``, an event ``"set"``.
 
     Looked up in the dictionaries of the class and its bases, so that no property of the suite runs.
     """
@@ -20,4 +24,5 @@ def closing_method(cls: type) -> str | None:
         found = _defined(cls, name)
         if callable(found) or isinstance(found, classmethod):
             return name
-    return None
+    # Who waits for nothing but an event ends when that comes.
+    return "set" if issubclass(cls, threading.Event) else None

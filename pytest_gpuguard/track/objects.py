@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-__all__ = ["instances"]
+__all__ = ["instances", "of_class"]
 
 
 def instances(*classes: str) -> list[object]:
@@ -21,3 +21,8 @@ def instances(*classes: str) -> list[object]:
     if not wanted:
         return []
     return [thing for thing in gc.get_objects() if issubclass(type(thing), wanted)]
+
+
+def of_class(cls: type) -> list[object]:
+    """Return the live instances of ``cls`` alone."""
+    return [thing for thing in gc.get_objects() if type(thing) is cls]

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.holding import holds
 from pytest_gpuguard.track.keepers import keeper_of, target_name
 from pytest_gpuguard.track.leak import trace
 from pytest_gpuguard.track.libraries import kept_for_good
+from pytest_gpuguard.track.objects import of_class
 from pytest_gpuguard.track.probe import Closer, Suspect
 from pytest_gpuguard.track.reap import reap_thread
 from pytest_gpuguard.track.stacks import capture
@@ -88,7 +90,17 @@ class ThreadSuspect(Suspect):
         }
 
     def reap(self, timeout: float) -> str:
-        return reap_thread(self.thread, self.keeper, timeout)
+        return reap_thread(self.thread, self._closed_through(), timeout)
+
+    def _closed_through(self) -> object | None:
+        keeper = self.keeper
+        if keeper is not None and closing_method(type(keeper)) not in {None, "set"}:
+            return keeper
+        # As the hint says: by what its fixture gave. Only its class is known, and whom the thread works for.
+        fixture = self.birth.fixture or self.birth.owner.fixture
+        given = of_class(fixture.made) if fixture is not None and fixture.made is not None else []
+        found = [one for one in given if holds(one, self.things) or holds(self.thread, [one])]
+        return found[0] if len(found) == 1 else keeper
 
 
 def _is_simulated(thread: threading.Thread) -> bool:

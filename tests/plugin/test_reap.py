@@ -81,10 +81,40 @@ SUITE = """
         KEPT["hangs"] = Hanging().start()
     def test_close_that_raises():
         KEPT["raises"] = Raising().start()
+    def test_event():
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
     def test_no_owner():
         KEPT["none"] = threading.Event()
-        threading.Thread(target=KEPT["none"].wait, daemon=True).start()
         threading.Thread(target=lambda: KEPT["none"].wait(), name="alone", daemon=True).start()
+
+    # Whose method the thread runs is no help: the object that its fixture gave is what ends it.
+    class Poller:
+        def __init__(self):
+            self.over = threading.Event()
+            self.start()
+        def start(self):
+            self.thread = threading.Thread(target=self.over.wait, daemon=True)
+            self.thread.start()
+        def close(self):
+            self.over.set()
+
+    class Loop(Poller):
+        def start(self):
+            threading.Thread(target=poll, args=(self,), daemon=True).start()
+
+    def poll(loop):
+        loop.over.wait()
+
+    @pytest.fixture
+    def poller():
+        KEPT["poller"] = Poller()
+        return KEPT["poller"]
+    @pytest.fixture
+    def loop():
+        return Loop()
+
+    def test_given_by_its_fixture(poller): pass
+    def test_given_and_held_by_the_thread(loop): pass
 
     @pytest.fixture(scope="session")
     def pool():
@@ -130,6 +160,9 @@ EXPECTED = {
     "test_with_block": r"stopped by Block\.__exit__\(\)",
     "test_close_that_hangs": r"still alive after Hanging\.close\(\), which did not return within 1 s",
     "test_close_that_raises": r"stopped by Raising\.close\(\), which raised OSError: planted",
+    "test_event": r"stopped by Event\.set\(\)",
+    "test_given_by_its_fixture": r"stopped by Poller\.close\(\)",
+    "test_given_and_held_by_the_thread": r"stopped by Loop\.close\(\)",
     "test_no_owner": r"left alone: nothing that closes it could be found",
 }
 

@@ -311,3 +311,32 @@ def test_without_a_cache_nothing_stays_behind(run):
     inner = run.watched("-p", "no:cacheprovider", test_it="def test_it(): pass")
     assert inner.ret == 0
     assert [path for path in scratch.iterdir() if path.name.startswith("gpuguard")] == []
+
+
+@pytest.mark.parametrize(
+    ("args", "ret"),
+    [(["--collect-only"], 0), (["nowhere.py"], 4), (["-k", "nothing"], 5), (["--no-such-switch"], 4)],
+    ids=["collected only", "no such file", "nothing selected", "no such switch"],
+)
+def test_where_no_test_ran_there_is_no_record_and_the_last_run_stays_the_last(run, args, ret):
+    first = run.watched(test_it="def test_it(): pass")
+    runs = first.folder / ".pytest_cache" / "d" / "gpuguard"
+    before = sorted(runs.iterdir())
+    inner = run.watched(f"--gpuguard-report={first.folder}/out", "--gpuguard-require=none", *args)
+    assert inner.ret in {ret, 5}  # xdist says so of a file that is not there
+    assert "gpuguard: nothing seen" not in inner.out
+    assert sorted(runs.iterdir()) == before
+    assert not (first.folder / "out").exists()
+    assert [span.outcome for span in first.report.tests] == ["passed"]
+
+
+def test_where_no_test_ran_but_the_run_fails_for_it_there_is_a_record(run):
+    inner = run.watched(
+        "--gpuguard-require=gpu", test_it="import pytest\npytest.skip('x', allow_module_level=True)"
+    )
+    assert inner.ret in {1, 5}
+    assert "GPG406" in inner.report.failed_by[0]
+
+
+def test_what_only_collects_does_not_fail_for_a_device_that_nothing_could_use(run):
+    assert run.watched("--collect-only", "--gpuguard-require=gpu", test_it="def test_it(): pass").ret == 0

@@ -72,3 +72,12 @@ class Bound:
 )
 def test_closing_methods(cls, name):
     assert closing_method(cls) == name
+
+
+def test_an_event_is_set_unless_its_class_knows_better():
+    class Latch(threading.Event):
+        def close(self):
+            """Let go."""
+
+    assert closing_method(threading.Event) == "set"
+    assert closing_method(Latch) == "close"
