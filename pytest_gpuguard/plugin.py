@@ -77,6 +77,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         from pytest_gpuguard.hooks.roles import activate
 
         activate(session.config)
+    elif any(str(arg).startswith("--gpuguard-") for arg in session.config.invocation_params.args):
+        from pytest_gpuguard.hooks.misspelt import idle_switches, warn
+
+        warn(session.config, idle_switches(session.config))
 
 
 # A wrapper: xdist's own number is where we begin. Asked before pytest is configured.

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from pytest_gpuguard.cli.exits import Exit
 from pytest_gpuguard.cli.runs import cache_option, leave, load_run
+from pytest_gpuguard.report.lines import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,8 +115,8 @@ def accept(
     ]
     _write(path, [*kept, *entries])
     for entry in entries:
-        click.echo(f"accepted  {_id(entry)}  {entry.title}, {entry.occurrences} times")
-    click.echo(f"{path}: {len(kept) + len(entries)} known leaks", err=True)
+        click.echo(f"accepted  {_id(entry)}  {entry.title}, {count(entry.occurrences or 0, 'time')}")
+    click.echo(f"{path}: {count(len(kept) + len(entries), 'known leak')}", err=True)
 
 
 def _chosen(report: RunReport, fingerprints: Sequence[str]) -> list[LeakGroup]:
@@ -152,7 +154,14 @@ def _id(entry: Entry) -> str:
 @_file
 @click.pass_context
 def list_(ctx: click.Context, path: Path, *, check: bool, as_json: bool) -> None:
-    """List the known leaks, those whose time is over first."""
+    """List the known leaks, those whose time is over first.
+
+    Where the default file is not there, nothing is accepted and nothing over: with --check that is fine.
+    """
+    is_default = ctx.get_parameter_source("path") is ParameterSource.DEFAULT
+    if check and is_default and not path.exists():
+        click.echo(f"there is no baseline {path}: nothing is accepted", err=True)
+        return
     found, today = _read(path), _today()
     over = [entry for entry in found.leaks if entry.expired(today)]
     if as_json:
@@ -164,7 +173,7 @@ def list_(ctx: click.Context, path: Path, *, check: bool, as_json: bool) -> None
 
 
 def _show(entry: Entry, *, is_over: bool) -> None:
-    times = f", {entry.occurrences} times" if entry.occurrences is not None else ""
+    times = f", {count(entry.occurrences, 'time')}" if entry.occurrences is not None else ""
     until = f", {'EXPIRED' if is_over else 'until'} {entry.until}" if entry.until else ""
     click.secho(f"{_id(entry)}  {entry.title}{times}{until}", fg="red" if is_over else None, bold=is_over)
     issue = f" ({entry.issue})" if entry.issue else ""

@@ -16,6 +16,7 @@ from pytest_gpuguard.hooks.dossier import Dossier
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.lifeline import Lifeline
 from pytest_gpuguard.hooks.probes import probes_for, things_of
+from pytest_gpuguard.hooks.settings import KINDS
 from pytest_gpuguard.hooks.shortages import Shortages
 from pytest_gpuguard.hooks.sticky import StickyErrors
 from pytest_gpuguard.hooks.unclosed import Unclosed
@@ -127,7 +128,7 @@ class Guard:
         #: Judges, and tells what was found.
         self.verdict = Verdict(config, settings, self, worker, started)
         #: What is tolerated.
-        self.known = Known(settings.baseline, config.hook)
+        self.known = Known(settings.baseline, config.hook, KINDS.union(*(probe.kinds for probe in probes)))
         #: What the tests hold of the budget.
         self.leasing: Leasing | None = None
         #: The journal of this process.

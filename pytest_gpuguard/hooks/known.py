@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.markers import carriers
+from pytest_gpuguard.hooks.misspelt import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import date
     from pathlib import Path
 
@@ -30,10 +32,12 @@ class Known:
         The baseline; None without one.
     hook
         Asks other plugins.
+    kinds
+        The kinds of leak that there are.
     """
 
-    def __init__(self, path: Path | None, hook: Any = None) -> None:
-        self._path, self._hook = path, hook
+    def __init__(self, path: Path | None, hook: Any = None, kinds: Collection[str] = ()) -> None:
+        self._path, self._hook, self._kinds = path, hook, kinds
         self._baseline: Baseline | None = None
         self.today: date = datetime.now(UTC).date()
 
@@ -62,13 +66,17 @@ class Known:
     def note(self) -> str | None:
         """What people should know of the baseline."""
         if self._path is not None and not self._path.exists():
-            return f"the baseline {self._path.name} is not there yet: every leak is new"
+            return (
+                f"the baseline {self._path.name} is not there yet: every leak is new "
+                "(`gpuguard baseline accept` makes one)"
+            )
         return None
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         errors: dict[str, pytest.UsageError] = {}
         for item in carriers(items, {"known_leak"}):
-            wrong = next(filter(None, map(_wrong, item.iter_markers("known_leak"))), None)
+            marks = item.iter_markers("known_leak")
+            wrong = next(filter(None, (_wrong(mark, self._kinds) for mark in marks)), None)
             if wrong is not None:
                 error = pytest.UsageError(f"GPG501: {item.nodeid}: mark known_leak: {wrong}")
                 # Raised in a worker it would end the run as a fault of xdist's: there the test fails.
@@ -85,7 +93,9 @@ class Known:
             leak["known"] = by_mark or self._by_baseline(leak) or self._by_hook(leak)
 
     def _by_mark(self, item: pytest.Item, leak: dict[str, Any]) -> dict[str, Any] | None:
-        for said in (mark.kwargs for mark in item.iter_markers("known_leak") if _wrong(mark) is None):
+        for said in (
+            mark.kwargs for mark in item.iter_markers("known_leak") if not _wrong(mark, self._kinds)
+        ):
             if said.get("kind") in {None, leak["kind"]} and _matches(said.get("match"), leak):
                 issue = said.get("issue")
                 return {"by": "marker", "reason": str(said["reason"]), "issue": issue and str(issue)}
@@ -124,7 +134,7 @@ def is_own(leak: dict[str, Any], nodeid: str) -> bool:
     return leak["judged_at"] == "function" and leak["judged_node"] == nodeid and not leak.get("known")
 
 
-def _wrong(mark: pytest.Mark) -> str | None:
+def _wrong(mark: pytest.Mark, kinds: Collection[str]) -> str | None:
     """Return what is wrong with a mark."""
     unknown = sorted(set(mark.kwargs) - _TAKES)
     if mark.args:
@@ -133,6 +143,11 @@ def _wrong(mark: pytest.Mark) -> str | None:
         return f"does not know {', '.join(unknown)}; it takes {', '.join(sorted(_TAKES))}"
     if not str(mark.kwargs.get("reason") or "").strip():
         return "wants a reason: known_leak(reason='...')"
+    kind = mark.kwargs.get("kind")
+    if kind is not None and str(kind) not in kinds:
+        return (
+            f"there is no kind {kind!r}{did_you_mean(str(kind), kinds)}; there are {', '.join(sorted(kinds))}"
+        )
     try:
         re.compile(mark.kwargs.get("match") or "")
     except (re.error, TypeError) as error:

@@ -17,6 +17,7 @@ from pytest_gpuguard.hooks.guard import Guard
 from pytest_gpuguard.hooks.history import Remembering
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
+from pytest_gpuguard.hooks.misspelt import warn_of_misspelt
 from pytest_gpuguard.hooks.modes import Modes
 from pytest_gpuguard.hooks.placement import Placement, place_here
 from pytest_gpuguard.hooks.runfolder import RunFolder
@@ -44,6 +45,7 @@ def activate(config: pytest.Config) -> None:
         settings = _as_the_controller_says(settings, given.get("gpuguard_budget", {}))
         _guard(config, settings, folder, given["workerid"], given.get("gpuguard_run", ""), started)
         return
+    warn_of_misspelt(config, settings)
     run = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid.uuid4().hex[:6]}"
     folder = RunFolder.create(config, run)
     guard = placed = None

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.hooks.options import Option
 
-__all__ = ["Settings", "is_active", "resolve"]
+__all__ = ["KINDS", "Settings", "is_active", "resolve"]
 
 #: The kinds of leak that can be asked for.
 KINDS = frozenset({"thread", "process", "pinned", "device", "stream", "event", "shm", "fd", "memory"})
+#: What takes a list, and what a number, where native TOML has these.
+_LISTS, _NUMBERS = {"amounts", "devices", "kinds"}, {"amount", "devices", "duration"}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
@@ -76,13 +78,40 @@ def is_active(config: pytest.Config, environ: Mapping[str, str] = os.environ) ->
     return bool(_from_ini(config, "gpuguard") if asked is None else asked)
 
 
-def _from_ini(config: pytest.Config, name: str) -> Any:
+def _from_ini(config: pytest.Config, name: str, kind: str = "flag") -> Any:
     try:
-        return config.getini(name)
+        native = config.getini(name)
+        if not isinstance(native, list):
+            return native
+        # So [tool.pytest.ini_options] has it, whatever is asked for.
+        message = f"GPG501: {name} (ini) is {native}, expected a string"
     # Native TOML has types, and pytest reads flags by itself.
     except (TypeError, ValueError, pytest.UsageError) as error:
-        message = f"GPG501: {name} (ini): {error}"
-        raise pytest.UsageError(message) from None
+        native, message = _native(config, name), f"GPG501: {name} (ini): {error}"
+    text = _as_text(native, kind)
+    if text is None:
+        raise pytest.UsageError(message)
+    return text
+
+
+def _native(config: pytest.Config, name: str) -> object:
+    """Return what stands in pytest's own TOML, which pytest refuses where it wants a string."""
+    import tomllib
+
+    path = config.inipath
+    if path is None or path.suffix != ".toml":
+        return None
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return tables.get("tool", tables).get("pytest", {}).get(name)
+
+
+def _as_text(value: object, kind: str) -> str | None:
+    """Return as a user would write it what TOML has a type for; None where that makes no sense."""
+    entries = value if isinstance(value, list) and kind in _LISTS else [value]
+    takes = (int, float, str) if isinstance(value, list) else (int, float) if kind in _NUMBERS else ()
+    if not entries or any(isinstance(entry, bool) or not isinstance(entry, takes) for entry in entries):
+        return None
+    return ",".join(map(str, entries))
 
 
 def _given(option: Option, config: pytest.Config, environ: Mapping[str, str]) -> tuple[Any, str]:
@@ -91,7 +120,7 @@ def _given(option: Option, config: pytest.Config, environ: Mapping[str, str]) ->
         return value, "command line"
     if option.variable in environ:
         return environ[option.variable], "environment"
-    value = _from_ini(config, option.dest)
+    value = _from_ini(config, option.dest, option.kind)
     if value is not None:
         return value, "ini"
     if option.name == "report" and environ.get("CI"):

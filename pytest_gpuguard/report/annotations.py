@@ -57,7 +57,7 @@ def _leak(group: LeakGroup) -> str:
     suspect = group.suspect
     inside = suspect is not None and not suspect.file.startswith("<")
     file, line = (suspect.file, suspect.line) if suspect is not None and inside else ("", 0)
-    text = f"{group.title}, {count(group.totals.occurrences, 'time')}: {remedy(group.leaks[0])}"
+    text = f"{group.title}, {count(len(group.counted), 'time')}: {remedy(group.counted[0])}"
     return _command("error", file, line, f"{group.code} {group.status} leak", text)
 
 

@@ -101,6 +101,11 @@ class LeakGroup(msgspec.Struct, frozen=True):
     known: Accepted | None = None
     tolerated: int | None = None
 
+    @property
+    def counted(self) -> list[Leak]:
+        """Those that the status speaks of: in a new group not those that a mark of their test tolerates."""
+        return [leak for leak in self.leaks if leak.known is None] if self.status == "new" else self.leaks
+
 
 class Gone(msgspec.Struct, frozen=True):
     """A leak of the baseline that this run did not have, although it ran the tests that left it."""

@@ -99,9 +99,9 @@ def _table(groups: Sequence[LeakGroup]) -> str:
         suspect = group.suspect
         place = f" {_code(f'{suspect.file}:{suspect.line}')}" if suspect else ""
         known = group.known
-        why = _inline(f"{known.reason} {known.issue or ''}") if known else _prose(remedy(group.leaks[0]))
+        why = _inline(f"{known.reason} {known.issue or ''}") if known else _prose(remedy(group.counted[0]))
         lines.append(
-            f"| {group.status} | {_inline(group.title)}{size} x {group.totals.occurrences} "
+            f"| {group.status} | {_inline(group.title)}{size} x {len(group.counted)} "
             f"| {_code(suspect.function) if suspect else ''}{place} | {group.totals.tests} "
             f"| {why.strip()} |"
         )

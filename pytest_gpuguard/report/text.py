@@ -81,37 +81,39 @@ def _left_by(leaks: Sequence[Leak], everything: bool) -> Iterator[Line]:
 
 
 def _reaped(group: LeakGroup) -> Iterator[Line]:
-    done = [leak.reaped for leak in group.leaks if leak.reaped]
+    done, all_ = [leak.reaped for leak in group.leaks if leak.reaped], len(group.counted)
     if done:
-        text = f"{group.totals.reaped} of {group.totals.occurrences}: {done[0]}"
-        yield from field(
-            "reaped", text, "good" if group.totals.reaped == group.totals.occurrences else "warn"
-        )
+        text = f"{group.totals.reaped} of {all_}: {done[0]}"
+        yield from field("reaped", text, "good" if group.totals.reaped == all_ else "warn")
 
 
 def _group_head(group: LeakGroup) -> Line:
     tolerated = f" instead of {group.tolerated}" if group.status == "worse" and group.tolerated else ""
-    size = f", {format_bytes(group.totals.nbytes)}" if group.totals.nbytes else ""
+    nbytes = sum(leak.nbytes for leak in group.counted)
+    size = f", {format_bytes(nbytes)}" if nbytes else ""
     return head(
         group.status.upper(),
         group.title,
-        f", {count(group.totals.occurrences, 'time')}{tolerated}{size}",
+        f", {count(len(group.counted), 'time')}{tolerated}{size}",
         f"{group.code}  {group.fingerprint.partition(':')[2][:8]}",
     )
 
 
 def _accepted(group: LeakGroup) -> Iterator[Line]:
-    known = group.known
+    # In a new group some may be tolerated: by the marks of their tests.
+    others = [leak.known for leak in group.leaks if leak.known] if group.status == "new" else []
+    known = group.known or next(iter(others), None)
     if known is not None:
         by = {"baseline": "accepted", "hook": "ignored"}.get(known.by, "marked")
+        more = f"{count(len(others), 'more time')}, " if others else ""
         issue = f", {known.issue}" if known.issue else ""
         until = f", until {known.until}" if known.until else ""
-        yield from field(by, f'"{known.reason}"{issue}{until}')
+        yield from field(by, f'{more}"{known.reason}"{issue}{until}')
 
 
 def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
     """Yield one group's block: who is to blame, whose it is, where it was made, what to do."""
-    leak = group.leaks[0]
+    leak = group.counted[0]
     yield _group_head(group)
     yield from _accepted(group)
     if group.status == "known" and verbosity < 1:
@@ -122,7 +124,7 @@ def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
             "suspect", f"{group.suspect.file}:{group.suspect.line}  {group.suspect.function}", "bad"
         )
     yield from field("owner", _owner(leak))
-    yield from _left_by(group.leaks, everything=verbosity > 1)
+    yield from _left_by(group.counted, everything=verbosity > 1)
     yield from _stack(leak.created, marked)
     if verbosity > 0 and (now := getattr(leak.subject, "now", None)):
         inner = now[-1]

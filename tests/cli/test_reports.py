@@ -248,6 +248,9 @@ def test_entries_whose_time_is_over_are_findings_and_can_be_dropped():
 @pytest.mark.usefixtures("cache")
 def test_a_baseline_that_is_missing_or_broken_has_its_own_status(tmp_path):
     assert "baseline accept" in _call("baseline", "list", status=Exit.NOTHING).stderr
+    assert "nothing is accepted" in _call("baseline", "list", "--check").stderr
+    named = _call("baseline", "list", "--check", "--file", "mine.json", status=Exit.NOTHING)
+    assert "there is no baseline mine.json" in named.stderr
     (tmp_path / "gpuguard-baseline.json").write_text("{")
     for args in (["list"], ["prune"], ["accept", "--all", "--reason", "x"]):
         assert "GPG502" in _call("baseline", *args, status=Exit.UNREADABLE).stderr

@@ -139,7 +139,43 @@ def test_a_value_that_cannot_be_read_is_a_usage_error(run_plain, args, environme
     assert re.search(rf"ERROR: GPG501: {said}", inner.err)
 
 
-@pytest.mark.parametrize("line", ["gpuguard_stall_end = 0", 'gpuguard_settle = ["2s"]', "gpuguard = 1"])
+TYPED = """
+    gpuguard_settle = 1
+    gpuguard_stall = 12.5
+    gpuguard_stall_end = 0
+    gpuguard_context = 1048576
+    gpuguard_leak_kinds = ["thread", "fd"]
+    gpuguard_budget = ["pinned=1GiB", "licence=2"]
+"""
+
+
+@pytest.mark.parametrize("table", ["tool.pytest", "tool.pytest.ini_options"])
+def test_numbers_and_lists_of_toml_are_taken(run_plain, table):
+    run_plain.pytester.makepyprojecttoml(f"[{table}]\n{textwrap.dedent(TYPED)}")
+    inner = run_plain("--gpuguard", test_it="def test_it(): pass")
+    assert inner.ret == 0, inner.err
+    values = {name: entry.value for name, entry in inner.report.settings.items() if entry.source == "ini"}
+    assert values == {
+        "settle": "1",
+        "stall": "12.5",
+        "stall-end": "0",
+        "context": "1048576",
+        "leak-kinds": "thread,fd",
+        "budget": "pinned=1GiB,licence=2",
+    }
+    assert {probe.kind for probe in inner.report.probes} == {"thread", "fd"}
+
+
+@pytest.mark.parametrize("line", ['gpuguard_settle = ["2s"]', "gpuguard_leak_kinds = [1]"])
+def test_a_list_where_none_makes_sense_is_a_usage_error(run_plain, line):
+    run_plain.pytester.makepyprojecttoml(f"[tool.pytest.ini_options]\n{line}\n")
+    inner = run_plain("--gpuguard", test_it="def test_it(): pass")
+    assert inner.ret == 4
+    assert "Traceback" not in inner.err + inner.out
+    assert f"ERROR: GPG501: {line.partition(' ')[0]} (ini)" in inner.err
+
+
+@pytest.mark.parametrize("line", ["gpuguard_leaks = 1", 'gpuguard_settle = ["2s"]', "gpuguard = 1"])
 def test_a_wrong_type_in_native_toml_is_a_usage_error(run_plain, line):
     run_plain.pytester.makepyprojecttoml(f"[tool.pytest]\n{line}\n")
     asked = [] if line.startswith("gpuguard =") else ["--gpuguard"]

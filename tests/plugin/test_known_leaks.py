@@ -80,7 +80,8 @@ def test_a_leak_that_was_mended_is_gone(run_plain):
 def test_a_baseline_that_is_not_there_yet_is_said(run_plain):
     inner = _strict(run_plain, "--gpuguard-baseline=none.json", test_it=SUITE)
     assert inner.ret == 1
-    assert "the baseline none.json is not there yet: every leak is new" in inner.out
+    said = "the baseline none.json is not there yet: every leak is new (`gpuguard baseline accept` makes one)"
+    assert said in " ".join(inner.out.split())
 
 
 def test_a_baseline_that_cannot_be_read_ends_the_run_before_it_begins(run):
@@ -118,6 +119,10 @@ def test_a_mark_of_one_test_does_not_tolerate_the_others(run):
     """
     inner = _strict(run, test_it=suite)
     assert inner.ret == 1
+    section = "\n".join(inner.section)
+    assert "NEW    thread Watcher._loop, 2 times " in section
+    assert 'marked    1 more time, "upstream"' in section
+    assert "left by   test_leaks[" in section
     assert {name: said for name, said in inner.outcomes.items() if "failed" in said}.keys() == {
         "test_leaks[0]",
         "test_leaks[1]",
@@ -149,6 +154,11 @@ def test_a_mark_of_a_module_tolerates_what_its_fixtures_leave(run):
         ("'upstream'", "takes keywords only"),
         ("reason='x', when='always'", "does not know when"),
         ("reason='x', match='('", "no regular expression"),
+        (
+            "reason='x', kind='threads'",
+            "there is no kind 'threads' (did you mean thread?); there are device, ",
+        ),
+        ("reason='x', kind=['thread']", "there is no kind ['thread']"),
     ],
 )
 def test_a_wrong_mark_is_a_usage_error(run_plain, mark, said):
