@@ -14,6 +14,7 @@ import pytest
 
 from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_summary
 from pytest_gpuguard.hooks.known import Known
+from pytest_gpuguard.hooks.leaving import see_to_the_end
 from pytest_gpuguard.hooks.sizing import SIZED
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
@@ -110,6 +111,7 @@ class Gather:
         self.requirements: list[Callable[[set[str]], list[str]]] = []
         self._report: RunReport | None = None
         self._unwritten: OSError | None = None
+        self._leaving: str | None = None
         self._known = Known(settings.baseline)
         if self._known.note:
             self.add({"notes": [self._known.note]})
@@ -239,6 +241,8 @@ class Gather:
             self._taken(late, "main")
             self.add(late)
             self._finished("main")
+            self._leaving = see_to_the_end(session, self._guard.threads.waited_for, self._settings.stall_end)
+            self.notes += [self._leaving] if self._leaving else []
         if self._run_level() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))
@@ -308,6 +312,8 @@ class Gather:
             return
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
+        elif self._leaving:
+            terminalreporter.write_line(f"gpuguard: {self._leaving}", yellow=True)
         if self._settings.report is not None and verbosity >= 0 and self._unwritten is None:
             shown = Places(self._config.rootpath).scrub(str(self._settings.report / "index.html"))
             terminalreporter.write_line(f"gpuguard: report in {shown}")

@@ -42,6 +42,15 @@ KNOWN: dict[str, str] = {
     "concurrent.futures.thread:_worker@asyncio": "asyncio's default executor",
 }
 
+_STOPPED_AT_EXIT = frozenset(
+    {
+        "concurrent.futures.thread:_worker",
+        "concurrent.futures.process:_ExecutorManagerThread.run",
+        "loky.process_executor:_ExecutorManagerThread.run",
+        "joblib.externals.loky.process_executor:_ExecutorManagerThread.run",
+    }
+)
+
 _SERIAL = itertools.count()
 
 
@@ -195,6 +204,17 @@ class ThreadProbe:
 
     def existed(self) -> dict[str, int]:
         return {}
+
+    def waited_for(self) -> list[ThreadSuspect]:
+        """Return the threads that the interpreter waits for when it ends.
+
+        It stops those of executors itself, as far as they have nothing to do.
+        """
+        return [
+            entry
+            for entry in self._living()
+            if not entry.thread.daemon and entry.what not in _STOPPED_AT_EXIT
+        ]
 
     @property
     def busy(self) -> bool:
