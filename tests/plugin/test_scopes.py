@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 LEAKY = """
     import threading
@@ -227,6 +228,40 @@ def test_report_leaves_the_run_alone_and_a_held_config_hides_nothing(run):
     assert inner.ret == 0
     assert _owners(inner) == {"setup_module": "module", "setup_class": "class", "leaky": "function"}
     assert "make the run fail" not in inner.out
+
+
+PARCEL = {
+    "__init__": "",
+    "conftest": """
+        import pytest
+        from watcher import Watcher
+
+        @pytest.fixture(scope="package")
+        def of_package():
+            return Watcher().start()
+
+        @pytest.fixture(scope="package")
+        def closed():
+            watcher = Watcher().start()
+            yield watcher
+            watcher.close()
+    """,
+    "test_one": "def test_one(of_package, closed): pass",
+    "test_two": "def test_two(of_package, closed): assert of_package._thread.is_alive()",
+}
+
+
+def test_a_package_owns_what_its_fixtures_make_until_its_last_test(run):
+    folder = run.pytester.mkdir("parcel")
+    for name, text in PARCEL.items():
+        (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    inner = run.watched("--gpuguard-leaks=error", test_last="def test_last(): pass")
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.ret == 1
+    assert _owners(inner) == {"of_package": "package"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {leak.judged_node for leak in leaks} == {"parcel"}
+    assert "leaks of module or session scope make the run fail" in inner.out
 
 
 def test_what_a_stopped_run_leaves_standing_is_judged(run):

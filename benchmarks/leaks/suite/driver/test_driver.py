@@ -116,6 +116,12 @@ def test_pinned_local():
 
 
 @clean
+def test_mapped_and_managed_local():
+    cuda.mapped_array(4096, np.uint8)[:] = 1
+    cuda.managed_array(4096, np.uint8)[:] = 1
+
+
+@clean
 def test_registered_in_a_with_block():
     with cuda.pinned(np.zeros(1 << 16, np.uint8)):
         pass

@@ -63,6 +63,18 @@ def test_session_fixture_with_parameters(sometimes_forgets):
     assert sometimes_forgets.thread.is_alive()
 
 
+@pytest.fixture(scope="class")
+def class_watcher():
+    return left()
+
+
+@pytest.fixture(scope="class")
+def closing_class_watcher():
+    watcher = Stoppable().start()
+    yield watcher
+    watcher.close()
+
+
 class TestClassFixture:
     """A fixture of the class."""
 
@@ -73,6 +85,16 @@ class TestClassFixture:
     @planted("thread", owner="setup_class")
     def test_of_setup_class(self):
         pass
+
+    @planted("thread", owner="class_watcher")
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_class_fixture(self, class_watcher, n):
+        assert class_watcher.thread.is_alive()
+
+    @clean
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_class_fixture_that_closes(self, closing_class_watcher, n):
+        assert closing_class_watcher.thread.is_alive()
 
 
 @pytest.fixture(scope="module")

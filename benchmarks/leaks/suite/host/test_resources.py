@@ -159,6 +159,12 @@ def test_socket_pair_that_is_closed():
         assert theirs.recv(1) == b"x"
 
 
+@clean
+def test_pipe_that_is_closed():
+    for end in os.pipe():
+        os.close(end)
+
+
 @pytest.fixture(scope="module")
 def log_file(tmp_path_factory):
     handler = logging.FileHandler(tmp_path_factory.mktemp("log") / "log", delay=True)

@@ -127,6 +127,11 @@ def test_pinned_local():
 
 
 @clean
+def test_mapped_local():
+    cuda.mapped_array(4096, np.uint8)[:] = 1
+
+
+@clean
 def test_device_local():
     cuda.to_device(np.ones(10)).copy_to_host()
 

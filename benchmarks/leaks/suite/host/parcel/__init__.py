@@ -1,0 +1,1 @@
+"""A package, whose fixtures live as long as its tests."""
