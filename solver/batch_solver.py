@@ -65,7 +65,8 @@ class BatchSolver:
         ``"cuda"``, ``"sim"`` (numba's simulator), ``"cpu"`` (compiled, in SIMD lanes), ``"python"`` or a
         device; ``"auto"`` takes CUDA where a device works, else the processor.
     rtol, atol
-        A step is good when the estimated error of every state is at most ``atol + rtol*|y|``.
+        A step of length h is good when the estimated error of every state is at most ``atol + rtol*(|y| +
+        h*|y'|)``, both taken where it begins (``rodas4``: ``atol + rtol*|y|``, the larger of both ends).
     max_steps
         Attempts that each run has, with adaptive steps.
     contract

@@ -84,7 +84,8 @@ def integrate(
     h0
         First step, 0 to choose one per run; the step itself for fixed steps.
     rtol, atol
-        A step is accepted when the error estimate of every component is at most ``atol + rtol*|y|``.
+        A step is accepted when the error estimate of every component is at most ``atol + rtol*(|y| +
+        h*|y'|)``, see `solver.codegen.stages.error_scales`.
     max_steps
         Attempts per run.
     drivers
@@ -172,6 +173,8 @@ def arguments_for(
     """
     real = recipe.dtype.type
     start, rate = (drivers.start, 1.0 / drivers.step) if drivers else (0.0, 1.0)
+    # No tolerance is so small that one over it overflows; a state that stays exactly 0 needs no atol.
+    atol = max(atol, float(np.finfo(recipe.dtype).tiny))
     return (*inputs, *outputs, real(h0), real(rtol), real(atol), max_steps, real(start), real(rate))
 
 

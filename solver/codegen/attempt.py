@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from solver.codegen.rosenbrock import rosenbrock_step
-from solver.codegen.stages import drive_arguments, finite_check, row, scaled_error, slope_call, stage_sum
+from solver.codegen.stages import (
+    drive_arguments,
+    error_scales,
+    finite_check,
+    largest_error,
+    row,
+    slope_call,
+    stage_sum,
+)
 from solver.codegen.text import Vectors, indent, weighted
 from solver.numerics.methods import Rosenbrock, RungeKutta
 
@@ -28,14 +36,14 @@ __all__ = ["attempt_call", "attempt_source", "local_arrays", "tables"]
 def local_arrays(recipe: Recipe) -> dict[str, str]:
     """Return name and shape text of the local arrays of the looped form, besides the interpolant's."""
     n, stages = recipe.n_states, recipe.scheme.stages
-    shapes = dict.fromkeys(("s", "f", "v", "w", "u", "o", "z"), f"{n}") | {"k": f"({stages}, {n})"}
+    shapes = dict.fromkeys(("s", "f", "v", "w", "u", "per", "o", "z"), f"{n}") | {"k": f"({stages}, {n})"}
     if isinstance(recipe.scheme, Rosenbrock):
         shapes |= {"lu": f"({n}, {n})", "g": f"{n}"}
     return shapes | {f"q{j}_": f"{n}" for j in range(1, recipe.dense_degree + 1)}
 
 
 def _scratch(recipe: Recipe) -> list[str]:
-    names = ["k", "u"] + (["lu", "g", "pivot"] if isinstance(recipe.scheme, Rosenbrock) else [])
+    names = ["k", "u", "per"] + (["lu", "g", "pivot"] if isinstance(recipe.scheme, Rosenbrock) else [])
     return names + [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
 
 
@@ -91,16 +99,23 @@ def _unrolled(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
     last = scheme.stages - 1
     name = {q: ("f@" if q == 0 else "w@" if q == last else f"k{q}_@") for q in range(scheme.stages)}
     stages = [name[q] for q in range(scheme.stages)]
-    lines: list[str] = []
+    lines: list[str] = [] if recipe.fixed else error_scales(state)
     for q in range(1, scheme.stages):
         point = "v" if q == last else "u"
-        lines += state.each(f"{point}@ = s@ + hh*({weighted(scheme.a[q], stages)})")
+        *early, newest = scheme.a[q][:q]
+        known, last_term = f"hh*({weighted(early, stages)})", f"a*{stages[q - 1]}"
+        # Only one product waits for the newest slope. The new state itself is rounded once.
+        if not any(early):
+            text = f"s@ + {last_term}"
+        else:
+            text = f"s@ + ({known} + {last_term})" if q == last else f"(s@ + {known}) + {last_term}"
+        lines += [f"a = hh*{newest!r}", *state.each(f"{point}@ = {text}")]
         slopes = state.targets(name[q].removesuffix("@"))
         lines.append(f"{slopes} = {slope_call(recipe, f't + {scheme.c[q]!r}*hh', state.tuple(point))}")
     if recipe.fixed:
         lines += finite_check(state)
     else:
-        lines += scaled_error(state, f"e = hh*({weighted(scheme.error, stages)})")
+        lines += largest_error(state, "hh*", f"e = abs({weighted(scheme.error, stages)})*per@")
     dense = []
     for j in range(recipe.dense_degree):
         lines += state.each(f"q{j + 1}_@ = hh*({weighted([row[j] for row in scheme.dense], stages)})")
@@ -119,6 +134,7 @@ def _looped(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
         f"{row('k[q', n)} = {slope_call(recipe, 't + TIMES[q]*hh', state.tuple('u'))}",
     ]
     lines = [
+        *([] if recipe.fixed else error_scales(state)),
         *state.each("k[0, i] = f@"),
         f"for q in range(1, {stages}):",
         *indent(stage),
@@ -127,7 +143,7 @@ def _looped(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
     if recipe.fixed:
         lines += finite_check(state)
     else:
-        lines += scaled_error(state, *stage_sum("e", "ERRORS[{q}]", stages), "e = hh*e")
+        lines += largest_error(state, "hh*", *stage_sum("e", "ERRORS[{q}]", stages), "e = abs(e)*per@")
     for j in range(recipe.dense_degree):
         terms = stage_sum("a", f"DENSE[{j}, {{q}}]", stages)
         lines += state.each(*terms, f"q{j + 1}_@ = hh*a")

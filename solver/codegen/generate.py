@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from solver.codegen.attempt import attempt_call, attempt_source, local_arrays
-from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source
+from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source, far
 from solver.codegen.events import crossings, first_signs, settled_events
 from solver.codegen.savepoints import finished_points, first_points, kept_point, next_point, points
 from solver.codegen.stages import drive_arguments, slope_call
@@ -215,17 +215,19 @@ def _step(recipe: Recipe, state: Vectors) -> list[str]:
         "accepted = whole(accepted + 1 if ok else accepted)",
         *state.each("s@ = v@ if ok else s@"),
         *([] if isinstance(recipe.scheme, Rosenbrock) else state.each("f@ = w@ if ok else f@")),
-        *_due(),
+        *_due(recipe),
         *crossings(recipe, state),
     ]
 
 
-def _due() -> list[str]:
+def _due(recipe: Recipe) -> list[str]:
     """Return lines that say cheaply whether `_verdict` or something else has to look at this attempt."""
+    bound = "HUGE" if recipe.fixed else repr(far(recipe.scheme.error_order))
     return [
         "todo = 1 if tries >= max_steps else 0",
         "todo = todo if b > told else 1",
-        "todo = todo if err <= HUGE else 1",
+        # The bound is the controller's: one comparison for both.
+        f"todo = todo if err <= {bound} else 1",
         "todo = 1 if t >= t1 else todo",
     ]
 

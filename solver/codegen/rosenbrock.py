@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from solver.codegen.stages import finite_check, row, scaled_error, slope_call, stage_sum
+from solver.codegen.stages import finite_check, largest_error, row, slope_call, stage_sum
 from solver.codegen.text import Vectors, indent
 
 if TYPE_CHECKING:
@@ -37,13 +37,18 @@ def rosenbrock_step(recipe: Recipe, scheme: Rosenbrock, state: Vectors) -> list[
         f"for q in range({stages}):",
         *indent(stage),
         *state.each(f"v@ = u@ + k[{stages - 1}, i]"),
-        *(finite_check(state) if recipe.fixed else scaled_error(state, f"e = k[{stages - 1}, i]")),
+        *(finite_check(state) if recipe.fixed else largest_error(state, "", *_scaled(f"k[{stages - 1}, i]"))),
     ]
     if recipe.dense:
         inner, outer = (stage_sum(t, f"DENSE[{j}, {{q}}]", stages) for j, t in enumerate(("a", "b")))
         coefficients = ("q1_@ = (v@ - s@) + a", "q2_@ = b - a", "q3_@ = -b")
         lines += state.each(*inner, *outer, *coefficients)
     return [*lines, "return err"]
+
+
+def _scaled(estimate: str) -> list[str]:
+    """Return lines for ``e``, ``estimate`` over its tolerance: ``h*|y'|`` is no measure of what is stiff."""
+    return ["a = abs(s@)", "b = abs(v@)", f"e = abs({estimate})/(atol + rtol*(a if a > b else b))"]
 
 
 def _linearised(recipe: Recipe, scheme: Rosenbrock, state: Vectors) -> list[str]:

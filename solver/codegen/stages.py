@@ -10,11 +10,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "drive_arguments",
+    "error_scales",
     "finite_check",
     "interpolated",
+    "largest_error",
     "param_tuple",
     "row",
-    "scaled_error",
     "slope_call",
     "stage_sum",
 ]
@@ -35,25 +36,30 @@ def slope_call(recipe: Recipe, time: str, state: str) -> str:
     return f"slope({', '.join([time, state, param_tuple(recipe), *drive_arguments(recipe)])})"
 
 
-def scaled_error(state: Vectors, *estimate: str) -> list[str]:
-    """Return lines for ``err``, the largest |e|/tolerance of a component; ``estimate`` computes ``e``.
+def error_scales(state: Vectors) -> list[str]:
+    """Return lines for ``per``, one over the error per unit of time that a component may have.
+
+    ``atol + rtol*(|y| + h*|y'|)``, as in Boost.Odeint: known before the step begins, so that nobody waits for
+    these divisions when the step is over; and not tiny where a component passes through zero.
+    """
+    return ["e = rtol*hh", *state.each("per@ = 1.0/((atol + rtol*abs(s@)) + abs(e*f@))")]
+
+
+def largest_error(state: Vectors, step: str, *scaled: str) -> list[str]:
+    """Return lines for ``err``, ``step`` times the largest ``e`` of a component, which ``scaled`` computes.
 
     Selections, not max(): backends disagree on max() of a NaN. A NaN or an infinity in any component reaches
     ``err`` through ``c``.
     """
-    return [
-        "err = 0.0",
-        "c = 0.0",
-        *state.each(
-            *estimate,
-            "a = abs(s@)",
-            "b = abs(v@)",
-            "e = abs(e)/(atol + rtol*(a if a > b else b))",
-            "c = c + e",
-            "err = e if e > err else err",
-        ),
-        "err = err + 0.0*c",
-    ]
+    gather = ["c = c + e", "err = e if e > err else err"]
+    if state.looped:
+        lines = ["c = 0.0", "err = 0.0", *state.each(*scaled, *gather)]
+    else:
+        first, *others = ([line.replace("@", str(i)) for line in scaled] for i in range(state.n))
+        lines = [*first, "c = e", "err = e"]
+        for other in others:
+            lines += [*other, *gather]
+    return [*lines, f"err = {step}err if c <= HUGE else NAN"]
 
 
 def finite_check(state: Vectors) -> list[str]:

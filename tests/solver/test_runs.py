@@ -64,6 +64,71 @@ def test_a_run_that_is_not_finite_stops_early():
     assert np.flatnonzero(made.status).tolist() == [7]
 
 
+WAYS = {"lanes": {}, "scalar": {"lanes": 1}, "python": {"backend": "python"}}
+
+
+@pytest.mark.parametrize("method", ["tsit5", "heun2"])
+def test_the_size_of_a_state_does_not_matter_where_only_the_relative_error_counts(method):
+    def fading(t, y, p):
+        return (-y[0], 0.5 * y[0] - y[1])
+
+    # From about 1e-271 to 1e300; by powers of two, so that every operation is exactly scaled.
+    sizes = 2.0 ** np.array([0.0, -900.0, -500.0, 500.0, 997.0])
+    for how in WAYS.values():
+        made = integrate(
+            Recipe(fading, 2, 0, method=method),
+            np.stack([sizes, sizes]),
+            [],
+            (0.0, 2.0),
+            rtol=1e-4,
+            atol=0.0,
+            h0=1e-3,
+            **how,
+        )
+        assert (made.status == Status.OK).all()
+        for run, size in enumerate(sizes):
+            np.testing.assert_array_equal(made.ys[..., run], made.ys[..., 0] * size)
+            np.testing.assert_array_equal(made.counts[:, run], made.counts[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_states_at_the_ends_of_the_numbers_have_a_status_of_their_own(dtype):
+    def growing(t, y, p):
+        return (p[0] * y[0], 0.0 * y[1])
+
+    huge = 1e-4 * float(np.finfo(dtype).max)
+    results = []
+    for how in WAYS.values():
+        made = integrate(
+            Recipe(growing, 2, 1, dtype=np.dtype(dtype)),
+            np.array([[1.0, huge, 1.0, 0.0], np.zeros(4)]),
+            # One that stays what it is, one that overflows, one that fades to nothing, one that is nothing.
+            np.array([[0.0, 5.0, -90.0, 1.0]]),
+            (0.0, 10.0),
+            rtol=1e-3,
+            atol=0.0,
+            **how,
+        )
+        assert made.status.tolist() == [Status.OK, Status.NON_FINITE, Status.OK, Status.OK]
+        assert made.ys[0, 0, 0] == 1
+        assert 0.5 < made.t_end[1] < np.log(1e4) / 5 * 1.01
+        assert abs(made.ys[0, 0, 2]) < 1e-30
+        assert not made.ys[0, 1].any()
+        results.append(made)
+    for other in results[1:]:
+        assert_runs_equal(other, results[0], slice(None))
+
+
+def test_a_first_step_that_is_far_too_long_soon_is_short_enough():
+    def quick(t, y, p):
+        return (-1e6 * y[0],)
+
+    made = integrate(Recipe(quick, 1, 0), [1.0], [], (0.0, 1e-5), h0=1.0, rtol=1e-6, atol=1e-9)
+    assert made.status[0] == Status.OK
+    assert made.counts[1, 0] <= 12, "a step a thousand times too long takes a few attempts to shrink"
+    np.testing.assert_allclose(made.ys[0, 0, 0], np.exp(-10.0), atol=1e-6)
+
+
 def test_each_failure_has_its_status_and_the_others_go_on():
     def many_fates(t, y, p):
         if p[0] == 1:
