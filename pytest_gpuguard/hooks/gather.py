@@ -21,6 +21,7 @@ from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.baseline import apply
 from pytest_gpuguard.report.build import Gathered, build, encode, group, happened
 from pytest_gpuguard.report.journal import Journal
+from pytest_gpuguard.report.lines import wrapped
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
 from pytest_gpuguard.report.places import CONTROLLER, JOURNALS
 from pytest_gpuguard.report.reading import read_report
@@ -313,7 +314,7 @@ class Gather:
         if verbosity >= 0:
             self._print(terminalreporter, closing_lines(self._report, verbosity))
         elif self._leaving:
-            terminalreporter.write_line(f"gpuguard: {self._leaving}", yellow=True)
+            self._print(terminalreporter, list(wrapped(f"gpuguard: {self._leaving}", "warn")))
         if self._settings.report is not None and verbosity >= 0 and self._unwritten is None:
             shown = Places(self._config.rootpath).scrub(str(self._settings.report / "index.html"))
             terminalreporter.write_line(f"gpuguard: report in {shown}")

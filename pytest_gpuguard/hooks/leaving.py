@@ -49,7 +49,8 @@ def see_to_the_end(
         # A raw thread: for one of these Python does not wait.
         _thread.start_new_thread(_end, (session, waited_for, limit))
     until = f"; after {format_seconds(limit)} the process is ended" if limit else ""
-    return f"Python waits at exit for {_named(found)}, since it is no daemon{until}"
+    why = "it is no daemon" if len(found) == 1 else "they are no daemons"
+    return f"Python waits at exit for {_named(found)}, since {why}{until}"
 
 
 def _named(found: list[ThreadSuspect]) -> str:
@@ -58,7 +59,7 @@ def _named(found: list[ThreadSuspect]) -> str:
         for one in found[:_MOST]
     ]
     more = [f"{len(found) - _MOST} more"] if len(found) > _MOST else []
-    return " and ".join(names + more)
+    return ", ".join(names + more)
 
 
 def _end(session: pytest.Session, waited_for: Callable[[], list[ThreadSuspect]], limit: float) -> None:
