@@ -14,7 +14,7 @@ from typing import Any
 from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.trim import started
 
-__all__ = ["STICKY", "device_in_use", "glance", "unusable"]
+__all__ = ["STICKY", "device_in_use", "glance", "possible", "unusable"]
 
 #: Errors after which, as the driver's documentation says, the process has to be ended.
 STICKY = {
@@ -55,10 +55,15 @@ def _loaded() -> Any:
     return _library
 
 
+def possible() -> bool:
+    """Return whether anybody is loaded who can start CUDA."""
+    return _library is not None or not sys.modules.keys().isdisjoint(_STARTERS)
+
+
 def _in_use() -> Any:
     """Return the driver's library if the calling thread has a context, else None."""
-    if _library is None and sys.modules.keys().isdisjoint(_STARTERS):
-        return None  # nearly always
+    if not possible():
+        return None
     if _library is None and started() is None and not any(name in sys.modules for name in _OTHERS):
         return None
     driver, context = _loaded(), ctypes.c_void_p()

@@ -46,6 +46,12 @@ def _code(function: object) -> CodeType | None:
     return getattr(function, "__code__", None)
 
 
+def _only_hands_on(function: object) -> bool:
+    """Return whether all that a fixture does is to give its parameter: what ``parametrize`` makes of one."""
+    code = _code(function)
+    return code is not None and code.co_varnames == ("request",) and code.co_names == ("param",)
+
+
 class Guard:
     """Watches the tests of one process.
 
@@ -77,12 +83,15 @@ class Guard:
         self._fine = bool(FINE & settings.leak_kinds)
         self.places = Places(config.rootpath)
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
+        # Of each fixture; empty for one that only hands on its parameter.
+        self._scopes: dict[pytest.FixtureDef[Any], str] = {}
         self.scene = Scene()
         self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
         Unclosed.register(config, probes)
-        self.interrupter = Interrupter(self.scene)
+        self.interrupter = Interrupter(self.scene, self._entries)
         self.tracker = Tracker(
             probes,
+            self.scene,
             self.places,
             worker=worker,
             started=started,
@@ -208,8 +217,6 @@ class Guard:
         self.item, now = item, time.monotonic()
         owner = Owner("function", item.nodeid, None, _code(getattr(item, "obj", None)))
         self.scene.begin(owner, getattr(item, "fixturenames", ()), now)
-        # An interrupt can have come between the windows' ends.
-        self.interrupter.windows = 0
         if self.lifeline.vitals is not None:
             self.lifeline.phase("setup")
         return now
@@ -231,27 +238,27 @@ class Guard:
         self.tell(owner.node, self._begun, now, self.outcome, payload)
 
     def _phase(self, phase: Phase) -> None:
-        self.interrupter.windows = 0
         self.scene.phase = phase
         self.scene.touch(time.monotonic())
         if self.lifeline.vitals is not None:
             self.lifeline.phase(phase)
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtest_call(self) -> Generator[None, object, object]:
-        self._phase("call")
-        # Innermost, hence inside pytest's own catch of the phase: whatever is raised in here fails this test.
-        self.interrupter.windows += 1
-        try:
-            return (yield)
-        finally:
-            self.interrupter.windows -= 1
+    def _entries(self) -> list[CodeType | None]:
+        """Return where an interrupt fails the running test: what pytest calls lies within its own catch."""
+        test = [_code(getattr(self.item, "runtest", None))] if self.scene.phase == "call" else []
+        return test + [fixture.code for fixture in self.scene.fixtures]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_fixture_setup(
         self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     ) -> Generator[None, object, object]:
-        scene, owner, scope = self.scene, None, fixturedef.scope
+        scope = self._scopes.get(fixturedef)
+        if scope is None:
+            # Once: pytest computes it each time.
+            scope = self._scopes[fixturedef] = "" if _only_hands_on(fixturedef.func) else fixturedef.scope
+        if not scope:
+            return (yield)
+        scene, owner = self.scene, None
         test = scene.owner
         # The node of a fixture of the test alone need not be asked for, which pytest computes.
         node = test.node if test is not None and scope == "function" else request.node.nodeid
@@ -266,7 +273,6 @@ class Guard:
         elif self._fine:
             self.tracker.sweep(fine=True)
         scene.enter(fixture, owner, time.monotonic())
-        self.interrupter.windows += 1
         value = None
         try:
             value = yield
@@ -277,7 +283,6 @@ class Guard:
                 owner.failed = True
             raise
         finally:
-            self.interrupter.windows -= 1
             if owner is not None:
                 self.tracker.sweep()
                 if self._fine:
@@ -302,15 +307,18 @@ class Guard:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        # A phase is over, and the next one begins.
         when, wrong = call.when, call.excinfo
         if wrong is not None:
             self.errors[when] = wrong.value
             self.verdict.demand()
-        elif when == "teardown" and self.verdict.stirred():
-            self.verdict.demand()
-        # A phase is over: after the call, or a set-up that failed, comes the teardown.
-        if when == "call" or wrong is not None:
             self._phase("teardown")
+        elif when == "setup":
+            self._phase("call")
+        elif when == "call":
+            self._phase("teardown")
+        elif self.verdict.stirred():
+            self.verdict.demand()
 
     def note(self, report: pytest.TestReport) -> None:
         """Note how a phase has ended: the worst outcome of a test's phases counts."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuguard.devices.health import STICKY, glance, unusable
+from pytest_gpuguard.devices.health import STICKY, glance, possible, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,7 @@ class StickyErrors:
         self._distributed = hasattr(config, "workerinput")
         #: The error, once there is one.
         self._error = 0
+        self._none_among = -1
         self._found: dict[str, Any] | None = None
         #: Whether this process, or the run, ends after the test that is over.
         self.leaves = False
@@ -96,6 +97,11 @@ class StickyErrors:
 
     def stirred(self) -> bool:
         """Return whether there is an error that stays, as far as one knows without waiting."""
+        if self._none_among == len(sys.modules):
+            return False  # nothing was imported since there was nobody who could use a device
+        if not (self._error or possible()):
+            self._none_among = len(sys.modules)
+            return False
         return bool(self._error or glance())
 
     def judge(self, report: pytest.TestReport, *, again: bool) -> list[dict[str, Any]]:

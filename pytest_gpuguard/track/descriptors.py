@@ -131,6 +131,10 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
         os.close(lowest)
         return lowest
 
+    @property
+    def restless(self) -> bool:
+        return self._news or self._listed_for > 0
+
     def moved(self) -> bool:
         # A number hides one that was opened behind one that was closed: of a test, or of another thread that
         # had a file open just when they were counted.

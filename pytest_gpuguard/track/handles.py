@@ -120,6 +120,8 @@ class HandleProbe:
     """
 
     unable = None
+    pulses: tuple[Callable[[], object], ...] = ()
+    restless = False
 
     def __init__(self, scene: Scene, kinds: frozenset[str], busy: Callable[[], bool]) -> None:
         self.kinds = kinds

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
+    from collections.abc import Callable, Collection
+    from types import CodeType, FrameType
 
     from pytest_gpuguard.track.scope import Owner, Scene
 
@@ -42,15 +43,16 @@ class Interrupter:
     ----------
     scene
         Says which test is running.
+    entries
+        Returns the code of the functions of that test, as far as an exception in them, or in what they call,
+        becomes a failure of the test and nothing worse.
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, scene: Scene, entries: Callable[[], Collection[CodeType | None]]) -> None:
+        self._scene, self._entries = scene, entries
         self._request: _Request | None = None
         self._signal: int | None = None
         self.main = threading.main_thread().ident or 0
-        #: Nested phases in which an exception becomes a failure of the running test, and nothing worse.
-        self.windows = 0
         #: Why no wait can be broken, or None.
         self.unable: str | None = None
 
@@ -80,9 +82,18 @@ class Interrupter:
 
     def armed_for(self, owner: Owner) -> bool:
         """Return whether an interrupt would now become a failure of ``owner``; a hint, see the handler."""
+        return self._armed_for(owner, sys._current_frames().get(self.main))  # noqa: SLF001 - the documented way
+
+    def _armed_for(self, owner: Owner, frame: FrameType | None) -> bool:
         scene = self._scene
         timed = scene.owner is owner and scene.progress is not None
-        return self.windows > 0 and timed and scene.phase != "teardown" and self._in_force()
+        return timed and scene.phase != "teardown" and self._in_force() and self._is_inside(frame)
+
+    def _is_inside(self, frame: FrameType | None) -> bool:
+        entries = self._entries()
+        while frame is not None and frame.f_code not in entries:
+            frame = frame.f_back
+        return frame is not None
 
     def _in_force(self) -> bool:
         return self._signal is not None and signal.getsignal(self._signal) == self._handle
@@ -124,7 +135,7 @@ class Interrupter:
     def _handle(self, _number: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True
         request, self._request = self._request, None
-        if request is None or not self.armed_for(request.owner) or not request.still(frame):
+        if request is None or not self._armed_for(request.owner, frame) or not request.still(frame):
             return
         if time.monotonic() > request.until:
             return

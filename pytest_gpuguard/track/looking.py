@@ -84,6 +84,14 @@ class LookingProbe(ABC, Generic[Detail]):
             self._births[key] = Birth(self.what(detail), BEFORE, "", "setup", None, "unknown", (), now)
         return undo
 
+    @property
+    def pulses(self) -> tuple[Callable[[], object], ...]:
+        return (self.count,) if self.unable is None else ()
+
+    @property
+    def restless(self) -> bool:
+        return self._news
+
     def moved(self) -> bool:
         return self.unable is None and (self._news or self.count() != self._counted)
 

@@ -116,6 +116,7 @@ class MemoryProbe:
 
     kinds = frozenset({"memory"})
     watching = ("resident memory, malloc, locked pages and regions",)
+    restless = False
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -139,6 +140,10 @@ class MemoryProbe:
     def _resident(self) -> int:
         return int(self._statm.read(128).split()[1]) * _PAGE
 
+    @property
+    def pulses(self) -> tuple[Callable[[], object], ...]:
+        return (self.moved,) if self.unable is None else ()
+
     def moved(self) -> bool:
         return self.unable is None and abs(self._resident() - self._pages) > _ASKS
 
@@ -147,20 +152,31 @@ class MemoryProbe:
         if not self.moved():
             return
         if self._resident() > self._pages:
-            gc.collect()
-            grown = _levels().since(self._levels)
-            told = grown._asdict()
-            sources = {name: told[name] for name, least in _AGREES.items() if told[name] > least}
-            loaded = len(sys.modules) - self._modules > _MANY_MODULES and "malloc" not in sources
-            real = grown.resident - max(0, grown.python)
-            if real > _LEAST and sources and not loaded:
-                birth = self._scene.found(MemorySuspect.what, (), "inferred", time.monotonic())
-                if birth.owner is not BEFORE:
-                    self._seen += 1
-                    self._found.append(MemorySuspect(birth, {"resident": real, **sources}))
+            grown = self._grown()
+            if grown:
+                # Garbage is no growth; but to collect costs more than most tests.
+                gc.collect()
+                grown = self._grown()
+            if grown:
+                self._add(grown)
         else:
             self._give_back(self._levels.resident - _levels().resident)
         self._rebase()
+
+    def _grown(self) -> dict[str, int]:
+        """Return by how much memory has grown, by each source that confirms it; empty without any."""
+        grown = _levels().since(self._levels)
+        told = grown._asdict()
+        sources = {name: told[name] for name, least in _AGREES.items() if told[name] > least}
+        loaded = len(sys.modules) - self._modules > _MANY_MODULES and "malloc" not in sources
+        real = grown.resident - max(0, grown.python)
+        return {"resident": real, **sources} if real > _LEAST and sources and not loaded else {}
+
+    def _add(self, grown: dict[str, int]) -> None:
+        birth = self._scene.found(MemorySuspect.what, (), "inferred", time.monotonic())
+        if birth.owner is not BEFORE:
+            self._seen += 1
+            self._found.append(MemorySuspect(birth, grown))
 
     def suspects(self) -> Iterable[Suspect]:
         self.sweep()

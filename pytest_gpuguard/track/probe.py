@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.scope import Birth
     from pytest_gpuguard.track.stacks import Places
 
-__all__ = ["Closer", "Probe", "Suspect"]
+__all__ = ["Closer", "Paced", "Probe", "Suspect"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +122,16 @@ class Probe(Protocol):
     @property
     def watching(self) -> Sequence[str]:
         """Who really tells what is made, in words; empty while nobody does."""
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A probe that need not be asked after each test: its things are born in the scene, or a pulse tells."""
+
+    @property
+    def pulses(self) -> Sequence[Callable[[], object]]:
+        """Each answers differently once something may have been made or have gone: a system call at most."""
+
+    @property
+    def restless(self) -> bool:
+        """Whether it has to be asked after the next test, whatever its pulses tell."""

@@ -114,6 +114,8 @@ class ReaderProbe:
     """
 
     unable = None
+    #: An import may bring one of the libraries.
+    pulses = (sys.modules.__len__,)
 
     def __init__(self, scene: Scene, kinds: frozenset[str]) -> None:
         self.kinds = kinds & _CODES.keys()
@@ -124,7 +126,6 @@ class ReaderProbe:
         self._grown: list[ReaderSuspect] = []
         self._seen = dict.fromkeys(self.kinds, 0)
         self._news = False
-        self._none_among = -1
 
     def install(self) -> Callable[[], None]:
         self._counted = self._read()
@@ -148,13 +149,12 @@ class ReaderProbe:
                 continue
         return counts
 
+    @property
+    def restless(self) -> bool:
+        return not sys.modules.keys().isdisjoint(self._libraries)
+
     def moved(self) -> bool:
-        if self._none_among == len(sys.modules):
-            return False  # nothing was imported since none of them was there
-        if not self._news and sys.modules.keys().isdisjoint(self._libraries):
-            self._none_among = len(sys.modules)
-            return False
-        return self._news or self._read() != self._counted
+        return self._news or (self.restless and self._read() != self._counted)
 
     def sweep(self) -> None:
         now = self._read()

@@ -108,6 +108,8 @@ class Scene:
         Fixtures of the running test alone that were set up.
     makers
         Each finds the birth of the calling thread, if it knows it.
+    news
+        Grows with every birth: as long as it does not, nobody has to ask what was made.
     """
 
     owner: Owner | None = None
@@ -121,6 +123,7 @@ class Scene:
     progress: float | None = None
     own: list[Fixture] = field(default_factory=list)
     makers: list[Callable[[], Birth | None]] = field(default_factory=list)
+    news: int = 0
 
     def begin(self, owner: Owner, closure: Collection[str], now: float) -> None:
         """A test begins (or begins again, when it is rerun)."""
@@ -189,11 +192,13 @@ class Scene:
         now, in_main = time.monotonic(), threading.get_ident() == threading.main_thread().ident
         maker = None if in_main else next(filter(None, (find() for find in self.makers)), None)
         if maker is not None:
+            self.news += 1
             return Birth(what, maker.owner, maker.test, maker.phase, maker.fixture, "inherited", stack, now)
         return self.found(what, stack, "exact" if in_main else "inferred", now)
 
     def found(self, what: str, stack: RawStack, certainty: Certainty, now: float) -> Birth:
         """Return the record of a thing that is put down to what is in force."""
+        self.news += 1
         owner = self.owner_in_force(stack)
         fixture = self.fixtures[-1] if self.fixtures else owner.fixture or self._torn_down(stack)
         test = self.owner.node if self.owner else ""

@@ -234,6 +234,10 @@ class TaskProbe(LookingProbe[_Task]):
         raw = self._running.get(threading.get_native_id())
         return raw.birth if raw else None
 
+    @property
+    def restless(self) -> bool:
+        return self._news or self._listed_for > 0
+
     def moved(self) -> bool:
         # A number hides one that ended behind one that was born, which is likely soon after a change.
         if self.unable is not None:

@@ -122,6 +122,8 @@ class ThreadProbe:
     """Sees every thread started through :class:`threading.Thread` while it is installed."""
 
     unable = None
+    pulses: tuple[Callable[[], object], ...] = ()
+    restless = False
 
     def __init__(self, scene: Scene, kinds: frozenset[str] = frozenset({"thread"})) -> None:
         # Not asked for, threads are still recorded: what they make inherits from them.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_gpuguard.track.excuse import Excuses
 from pytest_gpuguard.track.holding import holds, suspended
 from pytest_gpuguard.track.leak import record
+from pytest_gpuguard.track.probe import Paced
 from pytest_gpuguard.track.settle import settle, stretched
 from pytest_gpuguard.track.words import said
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.track.probe import Probe, Suspect
-    from pytest_gpuguard.track.scope import Owner
+    from pytest_gpuguard.track.scope import Owner, Scene
     from pytest_gpuguard.track.stacks import Places
 
 __all__ = ["FINE", "Judgement", "Tracker"]
@@ -53,6 +54,8 @@ class Tracker:
     ----------
     probes
         What sees.
+    scene
+        In which things are born.
     places
         How files are shown.
     worker
@@ -74,6 +77,7 @@ class Tracker:
     def __init__(
         self,
         probes: Sequence[Probe],
+        scene: Scene,
         places: Places,
         *,
         worker: str,
@@ -89,7 +93,11 @@ class Tracker:
         self._settle_for, self._reap, self._values, self._clock = settle_for, reap, values, clock
         self._let_go, self._referrers = let_go, referrers
         self._fine = [probe for probe in probes if probe.kinds & FINE]
-        self._asked: list[Callable[[], bool]] = []
+        self._scene = scene
+        self._paced: list[Paced] = []
+        # As of the last look; without the number of births each test's end asks every probe.
+        self._news: int | None = None
+        self._pulses: list[tuple[Callable[[], object], object]] = []
         self._forced = False
         self._serial = 0
         self._fault: str | None = None
@@ -104,7 +112,7 @@ class Tracker:
     def install(self) -> Callable[[], None]:
         """Begin to see; return how to undo it."""
         undo = [probe.install() for probe in self._probes]
-        self._asked = [probe.moved for probe in self._probes]
+        self._paced = [probe for probe in self._probes if isinstance(probe, Paced)]
 
         def uninstall() -> None:
             for step in reversed(undo):
@@ -114,26 +122,49 @@ class Tracker:
 
     def force(self) -> None:
         """Look at the next judgement, although no counter may move: a wide owner has ended."""
-        self._forced = True
+        self._forced, self._news = True, None
 
     def moved(self) -> bool:
         """Return whether there is anything to judge or to count anew; asked after each test."""
-        if self._forced or self._counts is None:
-            return True
         try:
-            for moved in self._asked:
-                if moved():
-                    return True
+            # Nearly always nothing was born and no pulse differs: that much is asked here and now.
+            if self._scene.news == self._news:
+                for pulse, last in self._pulses:
+                    if pulse() != last:
+                        return self._moved()
+                return False
+            return self._moved()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
             self._give_up(fault)
-        return False
+            return True
+
+    def _moved(self) -> bool:
+        if self._forced or self._counts is None:
+            return True
+        if self._fault:
+            return False
+        self._feel()
+        moved = any(probe.moved() for probe in self._probes)
+        self._rest()
+        return moved
+
+    def _feel(self) -> None:
+        """Take the births and pulses of now: before each look, so that what comes during it is news."""
+        self._news = self._scene.news
+        self._pulses = [(pulse, pulse()) for probe in self._paced for pulse in probe.pulses]
+
+    def _rest(self) -> None:
+        """See after a look whether all probes can be left alone until a birth or a pulse."""
+        restless = any(probe.restless for probe in self._paced) or len(self._paced) < len(self._probes)
+        if restless or self._forced:
+            self._news = None
 
     def sweep(self, *, fine: bool = False) -> None:
         """Let the probes attribute what is new, where anything moved; if ``fine``, those of :data:`FINE`."""
         try:
             for probe in self._fine if fine else self._probes:
                 if probe.moved():
-                    self._counts = None
+                    self._counts = self._news = None
                     probe.sweep()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
             self._give_up(fault)
@@ -141,14 +172,16 @@ class Tracker:
     def judge(self, *, verified: bool) -> list[dict[str, Any]]:
         """Return the records of what outlived its owner and was not reported before."""
         try:
-            return self._judge(verified=verified)
+            leaks = self._judge(verified=verified)
+            self._rest()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
             self._give_up(fault)
             return []
+        return leaks
 
     def _give_up(self, fault: Exception) -> None:
         """Watch no longer, and say so: whatever is silent from here on proves nothing."""
-        self._fault, self._counts, self._asked = f"it failed with {said(fault)}", None, []
+        self._fault, self._counts, self._news = f"it failed with {said(fault)}", None, None
         self.notes[f"GPG901: leaks are no longer watched in {self._worker}: {said(fault)}"] = None
 
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from pytest_gpuguard.track.probe import Suspect
-from pytest_gpuguard.track.scope import Birth, Owner
+from pytest_gpuguard.track.scope import Birth, Owner, Scene
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.tracker import Tracker
 
@@ -59,7 +59,9 @@ def _names(leaks):
 
 
 def _tracker(probe, settle_for):
-    return Tracker([probe], Places(Path.cwd()), worker="main", started=0.0, settle_for=settle_for, reap=False)
+    return Tracker(
+        [probe], Scene(), Places(Path.cwd()), worker="main", started=0.0, settle_for=settle_for, reap=False
+    )
 
 
 def test_what_comes_just_before_the_last_look_is_for_the_next_judgement():
