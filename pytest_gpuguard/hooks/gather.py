@@ -175,7 +175,7 @@ class Gather:
     ) -> None:
         """Take what is known of a test, or of a phase of it, in seconds since the run's start."""
         if not payload and outcome == "passed":
-            self._gathered.add_passed(nodeid, worker, start, stop)
+            self._gathered.passed += nodeid, worker, start, stop
             return
         facts = payload.get("facts")
         span = self._gathered.add_phase(nodeid, worker, start, stop, outcome, facts)

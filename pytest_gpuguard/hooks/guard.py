@@ -230,7 +230,8 @@ class Guard:
         owner = self.scene.owner
         assert owner is not None
         self.scene.end()
-        self.errors.clear()
+        if self.errors:
+            self.errors.clear()
         # What came after it was asked whether there is anything to tell is told with the next one.
         now = time.monotonic() - self._started
         if self.keeping is not None:
@@ -238,8 +239,10 @@ class Guard:
         self.tell(owner.node, self._begun, now, self.outcome, payload)
 
     def _phase(self, phase: Phase) -> None:
-        self.scene.phase = phase
-        self.scene.touch(time.monotonic())
+        scene = self.scene
+        scene.phase = phase
+        if scene.progress is not None:
+            scene.progress = time.monotonic()
         if self.lifeline.vitals is not None:
             self.lifeline.phase(phase)
 

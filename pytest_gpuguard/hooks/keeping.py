@@ -5,9 +5,9 @@ They need neither a living controller nor an orderly end: what was known is on d
 
 from __future__ import annotations
 
-import json
 import os
 import time
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,29 +38,22 @@ class Keeping:
 
     def __init__(self, folder: Path, worker: str, started: float) -> None:
         self._worker, self._started, self._pid = worker, started, os.getpid()
-        self._quoted = json.JSONEncoder().encode
-        self._who = f'"worker":{self._quoted(worker)},"pid":{self._pid}'
-        self._name = ""
         self._journal = Journal(folder / JOURNALS / f"{worker}-{self._pid}.jsonl")
+        # Once: what follows is of this process, and as short as can be for a test that passes.
+        self._journal.write(of=worker, pid=self._pid)
         self._said: dict[str, Any] = {}
 
     def begin(self, nodeid: str, at: float) -> None:
         """Note that a test begins."""
-        # By hand, and the name made once: this line and that of a test which has passed are for every test.
-        self._name = name = self._quoted(nodeid)
-        self._journal.line(f'{{"begin":{name},{self._who},"at":{at:.4f}}}')
+        self._journal.line(f'{{"begin":{encode_basestring_ascii(nodeid)},"at":{at:.4f}}}\n')
 
     def end(self, nodeid: str, start: float, at: float, outcome: str, payload: dict[str, Any]) -> None:
         """Note how a test ended."""
         if payload or outcome != "passed":
             payload = self._changed(payload)
-            self._journal.write(
-                end=nodeid, worker=self._worker, start=start, at=at, outcome=outcome, payload=payload
-            )
+            self._journal.write(end=nodeid, start=start, at=at, outcome=outcome, payload=payload)
             return
-        self._journal.line(
-            f'{{"end":{self._name},{self._who},"start":{start:.4f},"at":{at:.4f},"outcome":"passed"}}'
-        )
+        self._journal.line(f'{{"passed":{at:.4f}}}\n')
 
     def _changed(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return what is not as it was said last."""

@@ -73,6 +73,8 @@ class Leasing:
         self._modules: frozenset[str] = frozenset()
         # Whether any test or fixture of the suite says what it needs.
         self._asked = False
+        # Whether anybody has asked the desk for anything, or will.
+        self._attended = False
         self._item: pytest.Item | None = None
         self._lease: Lease | None = None
         self._refusal: tuple[Exception, Mapping[str, int]] | None = None
@@ -108,6 +110,7 @@ class Leasing:
             self._attend()
 
     def _attend(self) -> None:
+        self._attended = True
         plugins = self._config.pluginmanager
         if not plugins.has_plugin("gpuguard-claims"):
             plugins.register(_Claims(self), "gpuguard-claims")
@@ -263,7 +266,9 @@ class Leasing:
     @property
     def any(self) -> bool:
         """Whether there is anything to be known of the budget since the last time."""
-        return self.uses.any or self._account is not None or not self.desk.quiet
+        if self.uses.any or self._account is not None:
+            return True
+        return self._attended and not self.desk.quiet
 
     def payload(self) -> dict[str, Any]:
         """Return what is to be known of the budget since the last time, and forget it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.report.model import CI
@@ -30,6 +31,7 @@ _PACKAGES = (
     "cupy",
     "nvidia-ml-py",
 )
+_VERSION = re.compile(r"^Version: *(\S+)", re.MULTILINE)
 
 
 @functools.cache
@@ -38,9 +40,12 @@ def versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            about = distribution(package).read_text("METADATA") or ""
         except PackageNotFoundError:
             continue
+        # Not by its own property, which takes the whole of it apart.
+        if (stated := _VERSION.search(about)) is not None:
+            found[package] = stated[1]
     return found
 
 

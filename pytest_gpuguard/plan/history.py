@@ -53,7 +53,7 @@ class History(msgspec.Struct):
             for kept, now in ((self.peaks, measured.peak), (self.claims, measured.claimed)):
                 if now:
                     kept[nodeid] = dict(now)
-                else:
+                elif kept:
                     kept.pop(nodeid, None)
         self.shared = sorted({*self.shared, *shared})
 
@@ -119,7 +119,9 @@ def wrong_claims(run: Mapping[str, Measured]) -> list[str]:
     """Return lines about claims far above what was used, or under it; only where something was measured."""
     lines = []
     for nodeid, measured in run.items():
-        for name, used in (measured.peak or {}).items():
+        if not measured.peak:
+            continue
+        for name, used in measured.peak.items():
             claimed = (measured.claimed or {}).get(name, 0)
             if _is_amount(name) and used and claimed and not used <= claimed <= _FAR_ABOVE * used:
                 how = "used only" if claimed > used else "used"

@@ -14,6 +14,7 @@ from pytest_gpuguard.report.places import CONTROLLER, HEAD, JOURNALS
 from pytest_gpuguard.report.reading import UnreadableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 __all__ = ["assemble"]
@@ -37,8 +38,7 @@ def assemble(folder: Path, *, alive: bool) -> RunReport:
     gathered, read = Gathered(), _Reader()
     journals = (folder / JOURNALS).glob("*.jsonl")
     for path in sorted(journals, key=lambda path: (path.name == CONTROLLER, path.name)):
-        for entry in entries(path):
-            read.entry(gathered, entry)
+        read.journal(gathered, entries(path))
     unfinished = sorted(read.open.values(), key=lambda span: span.start)
     times = [span.stop for span in (*gathered.tests, *unfinished)]
     run = msgspec.structs.replace(
@@ -56,24 +56,48 @@ class _Reader:
 
     def __init__(self) -> None:
         self.open: dict[tuple[str, str], TestSpan] = {}
+        self._worker, self._pid, self._begun = "", 0, ("", 0.0)
 
-    def entry(self, gathered: Gathered, entry: dict[str, Any]) -> None:
+    def journal(self, gathered: Gathered, lines: Iterable[dict[str, Any]]) -> None:
+        """Take one journal: its first entry says whose it is."""
+        self._worker, self._pid, self._begun = "", 0, ("", 0.0)
+        for entry in lines:
+            self._entry(gathered, entry)
+
+    def _entry(self, gathered: Gathered, entry: dict[str, Any]) -> None:
         """Take one entry; one that this version does not know, or cannot read, is passed over."""
+        known = {
+            "of": self._of,
+            "begin": self._begin,
+            "passed": self._passed,
+            "end": self._end,
+            "over": self._over,
+            "down": self._down,
+        }
         try:
-            known = {"begin": self._begin, "end": self._end, "over": self._over, "down": self._down}
             for name, take in known.items():
                 if name in entry:
                     take(gathered, entry)
         except (KeyError, TypeError, AttributeError, msgspec.ValidationError):
             return
 
+    def _of(self, gathered: Gathered, entry: dict[str, Any]) -> None:
+        del gathered
+        self._worker, self._pid = entry["of"], entry["pid"]
+
     def _begin(self, gathered: Gathered, entry: dict[str, Any]) -> None:
-        nodeid, worker, at = entry["begin"], entry["worker"], entry["at"]
-        gathered.workers.setdefault(worker, Worker(worker, entry.get("pid", 0), started=at))
+        nodeid, worker, at = entry["begin"], self._worker, entry["at"]
+        gathered.workers.setdefault(worker, Worker(worker, self._pid, started=at))
         self.open[nodeid, worker] = TestSpan(nodeid, worker, at, at, "unfinished")
+        self._begun = nodeid, at
+
+    def _passed(self, gathered: Gathered, entry: dict[str, Any]) -> None:
+        nodeid, at = self._begun
+        self.open.pop((nodeid, self._worker), None)
+        gathered.add_phase(nodeid, self._worker, at, entry["passed"], "passed")
 
     def _end(self, gathered: Gathered, entry: dict[str, Any]) -> None:
-        nodeid, worker, payload = entry["end"], entry["worker"], entry.get("payload", {})
+        nodeid, worker, payload = entry["end"], self._worker, entry.get("payload", {})
         self.open.pop((nodeid, worker), None)
         span = gathered.add_phase(
             nodeid, worker, entry["start"], entry["at"], entry["outcome"], payload.get("facts")

@@ -56,7 +56,8 @@ class Gathered:
         self.notes: dict[str, None] = {}
         self.workers: dict[str, Worker] = {}
         self._tests: dict[str, TestSpan] = {}
-        self._passed: list[Any] = []
+        #: Of tests of which nothing else is to be told: node id, worker, start and stop, one after the other.
+        self.passed: list[Any] = []
         self.counts: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self._levels: dict[tuple[str, str], Levels] = {}
 
@@ -109,7 +110,7 @@ class Gathered:
         """Take the end of one phase of a test; the worst outcome of its phases counts."""
         # For each test, twice where workers report: every object that is not made here counts, most of all
         # such that the collector follows.
-        if self._passed:
+        if self.passed:
             self._file()
         key = f"{worker} {nodeid}"
         span = self._tests.get(key)
@@ -125,13 +126,9 @@ class Gathered:
                 setattr(span, name, value)
         return span
 
-    def add_passed(self, nodeid: str, worker: str, start: float, stop: float) -> None:
-        """Take a test of which there is nothing to tell but when it was."""
-        self._passed += nodeid, worker, start, stop
-
     def _file(self) -> None:
         """Put what has passed among the others: all at once, which is cheaper than one after each test."""
-        passed, self._passed = iter(self._passed), []
+        passed, self.passed = iter(self.passed), []
         for nodeid, worker, start, stop in zip(passed, passed, passed, passed, strict=True):
             self.add_phase(nodeid, worker, start, stop, "passed")
 

@@ -43,11 +43,11 @@ class Journal:
 
     def write(self, **entry: Any) -> None:
         """Append one entry of plain values."""
-        self.line(json.dumps(entry))
+        self.line(f"{json.dumps(entry)}\n")
 
     def line(self, text: str) -> None:
-        """Append one entry that is JSON already, all of it ASCII."""
-        line = f"{text}\n".encode()
+        """Append one entry that is a line of JSON already, all of it ASCII."""
+        line = text.encode()
         page, begin = self._page, self._at
         end = begin + len(line)
         if page is None or end > len(page):

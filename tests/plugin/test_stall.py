@@ -73,12 +73,15 @@ def test_a_test_without_progress_is_ended_with_a_dossier(run):
     for stall in inner.report.stalls:
         stalls.setdefault(stall.nodeid.partition("::")[2], []).append((stall.phase, stall.ended))
     # More may be told on a machine where all takes long.
-    assert stalls.items() >= {
-        "test_in_its_call": [("call", False), ("call", True)],
-        "test_in_its_setup": [("setup", False), ("setup", True)],
-        "test_swallows": [("call", False), ("call", True)],
-        "test_teardown_is_never_cut_short": [("teardown", False)],
-    }.items()
+    assert (
+        stalls.items()
+        >= {
+            "test_in_its_call": [("call", False), ("call", True)],
+            "test_in_its_setup": [("setup", False), ("setup", True)],
+            "test_swallows": [("call", False), ("call", True)],
+            "test_teardown_is_never_cut_short": [("teardown", False)],
+        }.items()
+    )
     assert inner.report.verdict.tests_ended == 3
     stacks = "\n".join(inner.stacks.values())
     assert "helper_that_waits" in stacks

@@ -74,21 +74,28 @@ def cut(cache):
 
 def test_a_journal_with_torn_and_strange_lines_gives_all_the_others(cut):
     journal = Journal(cut / JOURNALS / "gw0-7.jsonl")
-    journal.write(begin="t.py::a", worker="gw0", pid=7, at=0.5)
-    journal.write(end="t.py::a", worker="gw0", start=0.5, at=1.5, outcome="passed", payload={})
-    journal.write(begin="t.py::b", worker="gw0", pid=7, at=2.0)
+    journal.write(of="gw0", pid=7)
+    journal.write(begin="t.py::a", at=0.5)
+    journal.write(end="t.py::a", start=0.5, at=1.5, outcome="failed", payload={})
+    journal.write(begin="t.py::b", at=1.5)
+    journal.write(passed=1.75)
+    journal.write(begin="t.py::c", at=2.0)
     with (cut / JOURNALS / "gw0-7.jsonl").open("ab") as file:
-        file.write(b'\xff\xfe\n[1]\n{"end": 3}\n{"from_the_future": 1}\n{"end": "t.py::b", "wor')
+        file.write(b'\xff\xfe\n[1]\n{"end": 3}\n{"from_the_future": 1}\n{"end": "t.py::c", "sta')
     report = load(cut)
-    assert [(span.nodeid, span.start, span.stop) for span in report.tests] == [("t.py::a", 0.5, 1.5)]
-    assert [span.nodeid for span in report.unfinished] == ["t.py::b"]
+    assert [(span.nodeid, span.start, span.stop, span.outcome) for span in report.tests] == [
+        ("t.py::a", 0.5, 1.5, "failed"),
+        ("t.py::b", 1.5, 1.75, "passed"),
+    ]
+    assert [span.nodeid for span in report.unfinished] == ["t.py::c"]
     assert [(worker.id, worker.pid, worker.end) for worker in report.workers] == [("gw0", 7, "open")]
     assert (report.run.end, report.run.duration_s) == ("cut off", 2.0)
 
 
 def test_a_crash_that_the_controller_saw_ends_the_test_that_ran(cut):
     journal = Journal(cut / JOURNALS / "gw0-7.jsonl")
-    journal.write(begin="t.py::a", worker="gw0", pid=7, at=0.5)
+    journal.write(of="gw0", pid=7)
+    journal.write(begin="t.py::a", at=0.5)
     journal.close()
     controller = Journal(cut / JOURNALS / CONTROLLER)
     controller.write(down="gw0", error="Not properly terminated", at=3.0)
