@@ -2,7 +2,7 @@
 
 Latencies are injected: every stage takes as long as it is told to, so what is measured is what the pipeline
 adds, which is threads that wake, events and locks. Two ratios: to the bound of the stages as told, and to
-that of the stages as they were (a sleep on a busy machine takes longer). Goals are for the default lanes;
+that of the stages as they were (a sleep on a busy machine takes longer). Goals are for the default depth;
 with fewer buffers a chunk waits for a thread that waits for a chunk, and each wake-up shows. Exits with 1
 when a median is over its goal.
 """
@@ -18,7 +18,7 @@ import sys
 
 os.environ.setdefault("NUMBA_ENABLE_CUDASIM", "1")
 
-from solver import Lanes, Stages, Stats
+from solver import Depth, Stages, Stats
 from solver.devices.virtual import Latency, VirtualDevice
 from solver.pipeline.bound import bound
 from tests.solver.pipelines import doubling, make_kernel
@@ -36,13 +36,13 @@ SHAPES = {
 
 _PR_SET_TIMERSLACK = 29
 
-LANES = (Lanes(), Lanes(2, 2, 1), Lanes(1, 1, 1))
+DEPTHS = (Depth(), Depth(2, 2, 1), Depth(1, 1, 1))
 
 
-def measure(stages: Stages, lanes: Lanes, chunks: int) -> Stats:
+def measure(stages: Stages, depth: Depth, chunks: int) -> Stats:
     """Run one batch of so many chunks."""
     latency = Latency(stages.upload, stages.run, stages.download, stages.writeback)
-    kernel = make_kernel(VirtualDevice(latency), chunks, lanes)
+    kernel = make_kernel(VirtualDevice(latency), chunks, depth)
     try:
         return kernel.run(doubling(chunks))[0]
     finally:
@@ -68,17 +68,17 @@ def main() -> int:
     )
     print("  shortest  case             D K W   bound ms  took ms   as told (least)  as it was   goal")
     over = 0
-    for (unit, goal), (name, shape), lanes in itertools.product(GOALS, SHAPES.items(), LANES):
+    for (unit, goal), (name, shape), depth in itertools.product(GOALS, SHAPES.items(), DEPTHS):
         stages = Stages(*(unit * 1e-3 * part for part in shape))
-        runs = [measure(stages, lanes, options.chunks) for _ in range(options.repeats)]
-        best, times = bound(stages, lanes, options.chunks), [run.pipeline_seconds for run in runs]
+        runs = [measure(stages, depth, options.chunks) for _ in range(options.repeats)]
+        best, times = bound(stages, depth, options.chunks), [run.pipeline_seconds for run in runs]
         took, was = statistics.median(times), statistics.median(1 / run.overlap for run in runs)
-        missed = lanes == Lanes() and took > goal * best
+        missed = depth == Depth() and took > goal * best
         over += missed
         print(
-            f"{unit:>7} ms  {name:<16} {lanes.sets} {lanes.copies} {lanes.writers} {best * 1e3:>10.1f} "
+            f"{unit:>7} ms  {name:<16} {depth.sets} {depth.copies} {depth.writers} {best * 1e3:>10.1f} "
             f"{took * 1e3:>8.1f}   {took / best:.3f}  ({min(times) / best:.3f})    {was:.3f}   "
-            f"{f'{goal:.2f}' if lanes == Lanes() else ''}{'  over' if missed else ''}"
+            f"{f'{goal:.2f}' if depth == Depth() else ''}{'  over' if missed else ''}"
         )
     print(f"{over} over their goals" if over else "all within their goals")
     return over > 0

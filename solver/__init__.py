@@ -20,7 +20,7 @@ from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event
 from solver.numerics.status import Status
 from solver.one_call import solve_batch
-from solver.pipeline.bound import Lanes, Stages
+from solver.pipeline.bound import Depth, Stages
 from solver.pipeline.chunks import Chunks
 from solver.pipeline.faults import Fault
 from solver.pipeline.memory import BufferRegistry, MemoryManager, OpenHost, PinnedGrant, PinnedHost
@@ -35,13 +35,13 @@ __all__ = [
     "BufferRegistry",
     "ChunkBufferPool",
     "Chunks",
+    "Depth",
     "DeviceError",
     "DeviceResult",
     "Drivers",
     "Event",
     "Fault",
     "HostDevice",
-    "Lanes",
     "MemoryManager",
     "OpenHost",
     "PinnedGrant",

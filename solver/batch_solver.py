@@ -19,7 +19,7 @@ from solver.errors import SolverClosedError
 from solver.numerics.methods import method_named
 from solver.numerics.recipe import Event, Recipe
 from solver.pipeline.batch_kernel import BatchKernel
-from solver.pipeline.bound import Lanes
+from solver.pipeline.bound import Depth
 from solver.pipeline.faults import Fault, make_watcher
 from solver.pipeline.host_kernel import HostKernel
 from solver.pipeline.memory import MemoryManager
@@ -127,7 +127,7 @@ class BatchSolver:
         if patience <= 0:
             message = f"patience={patience} must be positive; it is in seconds"
             raise ValueError(message)
-        lanes = Lanes(sets, copies, writers)
+        depth = Depth(sets, copies, writers)
         self.problem = problem
         self.dtype = check_dtype(dtype)
         self.memory = memory or MemoryManager(memory_limit)
@@ -144,7 +144,7 @@ class BatchSolver:
         )
         self._tolerances = {"rtol": rtol, "atol": atol}
         self._max_steps = max_steps
-        self.kernel = self._make_kernel(fault, patience, lanes)
+        self.kernel = self._make_kernel(fault, patience, depth)
         self._closed = False
 
     @property
@@ -272,14 +272,14 @@ class BatchSolver:
     ) -> None:
         self.close()
 
-    def _make_kernel(self, fault: Fault, patience: float, lanes: Lanes) -> Any:
+    def _make_kernel(self, fault: Fault, patience: float, depth: Depth) -> Any:
         if isinstance(self.device, HostDevice):
             if fault is not Fault.NONE:
                 message = f"{fault} needs a writeback thread, and backend {self.device.mode!r} has none"
                 raise ValueError(message)
             return HostKernel(self.device, self.memory)
         watcher = make_watcher(fault, self.problem.name, patience, self.device.clock)
-        return BatchKernel(self.device, self.memory, watcher, fault.patience(patience), lanes)
+        return BatchKernel(self.device, self.memory, watcher, fault.patience(patience), depth)
 
 
 def _steps(dt: float | None, h0: float, max_steps: int) -> dict[str, Any]:

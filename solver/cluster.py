@@ -17,7 +17,7 @@ import numpy as np
 
 from solver.batch import check_dtype, make_batch
 from solver.errors import SolverTimeoutError
-from solver.pipeline.bound import Lanes, Stages
+from solver.pipeline.bound import Depth, Stages
 from solver.pipeline.stats import Stats
 from solver.progress import progress_to
 from solver.solution import Solution
@@ -71,7 +71,7 @@ def solve_on_cluster(
     how, what
         Arguments of :class:`solver.BatchSolver` and of :meth:`solver.BatchSolver.solve`.
     part_runs
-        Runs of a part; ``None`` for as many that each worker gets four, but not more than :data:`PART_BYTES`.
+        Runs of a part; ``None`` for four parts a thread, of at most :data:`PART_BYTES` of states each.
     patience
         Longest time in seconds in which no part comes home.
 
@@ -192,7 +192,7 @@ def _sum(stats: list[Stats], seconds: float) -> Stats:
     return Stats(
         chunks=len(stats),
         chunk_runs=max(part.chunk_runs for part in stats),
-        lanes=Lanes(1, 1, 1),
+        depth=Depth(1, 1, 1),
         pinned_bytes=max(part.pinned_bytes for part in stats),
         device_bytes=max(part.device_bytes for part in stats),
         stages=Stages(0.0, run, 0.0, 0.0),

@@ -44,8 +44,8 @@ def tiled_block_source(recipe: Recipe, width: int) -> list[str]:
     """Return ``block(lo, hi, ...)`` that calls ``lanes`` for so many runs at a time as fit in a tile.
 
     Eight runs share each cache line of the result, come to it at different times, and write nowhere near it
-    in between: a line would go to memory and back several times. A tile stays in the cache, and is copied out
-    in long pieces.
+    in between: a line would go to memory and back several times. A tile stays in the cache, has each run in
+    one piece, and is copied out in long pieces.
     """
     least = TILE_WIDTHS * width
     return [
@@ -55,17 +55,17 @@ def tiled_block_source(recipe: Recipe, width: int) -> list[str]:
         f"    fitting = max({TILE_BYTES}//run_bytes, {least}) if by_tile else max(hi - lo, 1)",
         "    tiles = max((hi - lo + fitting - 1)//fitting, 1)",
         "    size = max((hi - lo + tiles - 1)//tiles, 1)",
-        f"    tile = np.empty((ys.shape[0], {recipe.n_states}, size if by_tile else 0), real)",
+        f"    tile = np.empty((size if by_tile else 0, ys.shape[0], {recipe.n_states}), real)",
         "    for b in range(lo, hi, size):",
         "        e = min(b + size, hi)",
         # One call for both: types that differ would have the lanes compiled twice.
-        "        part = tile[:, :, :e - b] if by_tile else ys[:, :, b:e]",
+        "        part = tile.transpose(1, 2, 0)[:, :, :e - b] if by_tile else ys[:, :, b:e]",
         f"        lanes(0, e - b, {', '.join(map(_cut, ARGUMENTS))})",
         "        if by_tile:",
         "            for m in range(ys.shape[0]):",
         f"                for i in range({recipe.n_states}):",
         "                    for j in range(e - b):",
-        "                        ys[m, i, b + j] = tile[m, i, j]",
+        "                        ys[m, i, b + j] = tile[j, m, i]",
     ]
 
 
@@ -91,7 +91,8 @@ def block_source(recipe: Recipe, width: int, name: str = "block") -> list[str]:
         *_aligned("Z", store.n_reals * width, "real", recipe.dtype.itemsize),
         *_aligned("N", store.n_integers * width, "np.int64", 8),
         f"for l in range({width}):",
-        f"    {store.at['run']} = -1",
+        *indent(store.idle(text)),
+        *([f"turns = np.empty({width + 1}, np.int64)"] if text.point else []),
         "upcoming = lo",
         "active = 0",
         "refill = True",
@@ -133,6 +134,10 @@ class _Store:
         at |= {name: f"N[{i * width} + l]" for i, name in enumerate(integers)}
         return cls(at, len(reals), len(integers))
 
+    def idle(self, text: Pieces) -> list[str]:
+        """Return lines that take the run from a lane, in which no save point is due then."""
+        return [f"{self.at['run']} = -1", *([f"{self.at['due']} = INF"] if text.point else [])]
+
     def load(self, *groups: list[str]) -> list[str]:
         return [f"{name} = {self.at[name]}" for group in groups for name in group]
 
@@ -167,7 +172,7 @@ def _attempts(text: Pieces, store: _Store, width: int) -> list[str]:
         # A lane without a run goes on stepping over stale numbers; nobody looks at it.
         f"todo = todo if {store.at['run']} >= 0 else 0",
         "busy |= todo",
-        *([f"waiting |= pending if {store.at['run']} >= 0 else 0"] if text.point else []),
+        *(["waiting |= pending"] if text.point else []),
         *store.save(text.reals, text.integers, text.handed_reals, text.handed_integers),
     ]
     start = ["busy = 0", *(["waiting = 0"] if text.point else [])]
@@ -175,27 +180,39 @@ def _attempts(text: Pieces, store: _Store, width: int) -> list[str]:
 
 
 def _points(text: Pieces, store: _Store, width: int) -> list[str]:
-    """Return lines for save points: the next one in every lane, vectorised, while any lane has passed one."""
+    """Return lines for save points: the next one in every lane, vectorised, while any lane has passed one.
+
+    ``turns`` lists the lanes that have, so that nobody looks at the others one by one.
+    """
     evaluate = [
         *store.load(text.reals, text.handed_reals, text.kept_reals),
         *text.point,
         *store.save(text.point_reals),
     ]
     keep = [
+        f"r = {store.at['run']}",
         *store.load(["t"], text.kept_reals, ["m"], text.point_reals),
         *text.keep,
         *store.save(text.kept_reals, ["m"]),
-        "waiting |= 1 if due <= t else 0",
+        "turns[left] = l",
+        "left += 1 if due <= t else 0",
     ]
     return [
-        "while waiting != 0:",
+        "if waiting != 0:",
+        "    n = 0",
         f"    for l in range({width}):",
-        *indent(evaluate, 2),
-        "    waiting = 0",
-        f"    for l in range({width}):",
-        f"        r = {store.at['run']}",
-        "        if r >= 0:",
-        *indent(keep, 3),
+        "        turns[n] = l",
+        f"        n += 1 if {store.at['due']} <= {store.at['t']} else 0",
+        "    while n > 0:",
+        f"        for l in range({width}):",
+        *indent(evaluate, 3),
+        "        left = 0",
+        "        for k in range(n):",
+        "            l = turns[k]",
+        # Always so; said for the compiler, see `solver.codegen.savepoints`.
+        f"            if 0 <= l < {width} and {store.at['run']} >= 0:",
+        *indent(keep, 4),
+        "        n = left",
     ]
 
 
@@ -208,7 +225,7 @@ def _rest(text: Pieces, store: _Store, width: int) -> list[str]:
         *text.after,
         *store.save(*kept),
         "if status >= 0:",
-        *indent([*text.finish, f"{store.at['run']} = -1", "active -= 1", "refill = True"]),
+        *indent([*text.finish, *store.idle(text), "active -= 1", "refill = True"]),
     ]
     return [
         f"for l in range({width}):",

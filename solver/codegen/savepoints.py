@@ -74,17 +74,13 @@ def next_point(recipe: Recipe, state: Vectors) -> list[str]:
 
 
 def kept_point(state: Vectors) -> list[str]:
-    """Return lines that keep ``z`` at save point m and go on to the next one if the step has passed this one.
-
-    What is written too early is overwritten, by what is right or by NaN; and a branch that nobody can foresee
-    would cost more.
-    """
+    """Return lines that keep ``z`` at save point m, which the step has passed, and go on to the next one."""
     return [
         "if 0 <= m < ts.shape[0]:",
         *indent(
             [
                 *state.each_at("ys[m, #, r] = z@"),
-                "m += 1 if due <= t else 0",
+                "m += 1",
                 "column = r if ts.shape[1] > 1 else 0",
                 *_NEXT,
             ]

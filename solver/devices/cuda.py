@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from solver.devices.clock import Clock
-    from solver.devices.device import CompiledKernel, DeviceArray, Event, Lane
+    from solver.devices.device import CompiledKernel, DeviceArray, Event, StreamName
 
 __all__ = ["CudaDevice", "CudaEvent"]
 
@@ -94,7 +94,7 @@ class CudaDevice:
     """The current CUDA device by way of numba-cuda.
 
     Run on the fake driver of the tests, which shows that nothing is read or reused before its event, and not
-    yet on a device. In particular not known: how far the three lanes really overlap.
+    yet on a device. In particular not known: how far the three streams really overlap.
     """
 
     mode = "cuda"
@@ -103,7 +103,9 @@ class CudaDevice:
         self._cuda = importlib.import_module("numba.cuda")
         self.clock: Clock = SystemClock()
         self.rates = Rates(least_runs=self._full_load())
-        self._lanes: dict[Lane, Any] = {lane: self._cuda.stream() for lane in ("in", "run", "out")}
+        self._streams: dict[StreamName, Any] = {
+            stream: self._cuda.stream() for stream in ("in", "run", "out")
+        }
 
     def free_bytes(self) -> int:
         """Ask the driver."""
@@ -114,11 +116,11 @@ class CudaDevice:
         return self._cuda.device_array(shape, dtype)
 
     def constant(self, array: NDArray[Any]) -> DeviceArray:
-        """Queue the copy on the lane ``in``, whose events every kernel waits for.
+        """Queue the copy on the stream ``in``, whose events every kernel waits for.
 
         On the default stream it would wait, without any limit, for all that others do on the device.
         """
-        return self._cuda.to_device(array, stream=self._lanes["in"])
+        return self._cuda.to_device(array, stream=self._streams["in"])
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Allocate page-locked memory; freed when the array is dropped and numba's queue is flushed."""
@@ -130,24 +132,24 @@ class CudaDevice:
 
     def upload(self, pinned: NDArray[Any], array: DeviceArray) -> None:
         """Queue the copy."""
-        array.copy_to_device(pinned, stream=self._lanes["in"])
+        array.copy_to_device(pinned, stream=self._streams["in"])
 
     def launch(self, kernel: CompiledKernel, n_threads: int, arguments: tuple[Any, ...]) -> None:
         """Queue the launch."""
-        kernel[-(-n_threads // _BLOCK), _BLOCK, self._lanes["run"]](*arguments)
+        kernel[-(-n_threads // _BLOCK), _BLOCK, self._streams["run"]](*arguments)
 
     def download(self, array: DeviceArray, pinned: NDArray[Any]) -> None:
         """Queue the copy."""
-        array.copy_to_host(pinned, stream=self._lanes["out"])
+        array.copy_to_host(pinned, stream=self._streams["out"])
 
     def write_back(self, pinned: NDArray[Any], target: NDArray[Any]) -> None:
         """Copy; NumPy lets other threads run meanwhile."""
         np.copyto(target, pinned)
 
-    def record(self, lane: Lane) -> CudaEvent:
+    def record(self, stream: StreamName) -> CudaEvent:
         """Record an event with timing, for :meth:`elapsed`."""
         event = self._cuda.event(timing=True)
-        event.record(self._lanes[lane])
+        event.record(self._streams[stream])
         return CudaEvent(event)
 
     def elapsed(self, begin: Event, end: Event) -> float:
@@ -157,17 +159,17 @@ class CudaDevice:
             raise TypeError(message)
         return float(begin.raw.elapsed_time(end.raw)) / 1e3
 
-    def after(self, lane: Lane, event: Event) -> None:
+    def after(self, stream: StreamName, event: Event) -> None:
         """Make the stream wait."""
         if not isinstance(event, CudaEvent):
             message = f"a CUDA stream cannot wait for {event!r}; use events that this device recorded"
             raise TypeError(message)
-        event.raw.wait(self._lanes[lane])
+        event.raw.wait(self._streams[stream])
 
     def drained(self) -> bool:
-        """Record at the end of every lane and look."""
+        """Record at the end of every stream and look."""
         with suppress(DeviceError), _failures_of_the_device():
-            return all(self.record(lane).query() for lane in self._lanes)
+            return all(self.record(stream).query() for stream in self._streams)
         return True
 
     def trim(self) -> None:

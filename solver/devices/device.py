@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from solver.devices.clock import Clock
     from solver.devices.rates import Rates
 
-__all__ = ["CompiledKernel", "Device", "DeviceArray", "Event", "Lane"]
+__all__ = ["CompiledKernel", "Device", "DeviceArray", "Event", "StreamName"]
 
-Lane = Literal["in", "run", "out"]
+StreamName = Literal["in", "run", "out"]
 """The three streams of the pipeline: to the device, on it, from it."""
 
 DeviceArray = Any
@@ -62,7 +62,7 @@ class Device(Protocol):
         """Return a device array with undefined contents."""
 
     def constant(self, array: NDArray[Any]) -> DeviceArray:
-        """Return a device array with a copy of `array`, there before what comes next on the lane ``in``."""
+        """Return a device array with a copy of `array`, there before what comes next on the stream ``in``."""
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return a page-locked host array with undefined contents."""
@@ -71,28 +71,28 @@ class Device(Protocol):
         """Take note that nobody needs the contents of `pinned` any more."""
 
     def upload(self, pinned: NDArray[Any], array: DeviceArray) -> None:
-        """Copy to the device on the lane ``in``; `pinned` must not change until an event after it."""
+        """Copy to the device on the stream ``in``; `pinned` must not change until an event after it."""
 
     def launch(self, kernel: CompiledKernel, n_threads: int, arguments: tuple[Any, ...]) -> None:
-        """Run a kernel on the lane ``run``."""
+        """Run a kernel on the stream ``run``."""
 
     def download(self, array: DeviceArray, pinned: NDArray[Any]) -> None:
-        """Copy from the device on the lane ``out``; `pinned` means nothing until an event after it."""
+        """Copy from the device on the stream ``out``; `pinned` means nothing until an event after it."""
 
     def write_back(self, pinned: NDArray[Any], target: NDArray[Any]) -> None:
         """Copy on the host, from pinned memory to a caller's array; done when it returns."""
 
-    def record(self, lane: Lane) -> Event:
-        """Return an event at the present end of a lane."""
+    def record(self, stream: StreamName) -> Event:
+        """Return an event at the present end of a stream."""
 
     def elapsed(self, begin: Event, end: Event) -> float:
         """Return the seconds between two events that have come."""
 
-    def after(self, lane: Lane, event: Event) -> None:
-        """Let whatever comes next in a lane start after `event`; the host does not wait."""
+    def after(self, stream: StreamName, event: Event) -> None:
+        """Let whatever comes next in a stream start after `event`; the host does not wait."""
 
     def drained(self) -> bool:
-        """Whether every lane has come to its end, or never will because the device failed."""
+        """Whether every stream has come to its end, or never will because the device failed."""
 
     def trim(self) -> None:
         """Really free the memory of arrays that were dropped."""

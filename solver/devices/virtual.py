@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from solver.devices.clock import Clock
-    from solver.devices.device import CompiledKernel, DeviceArray, Event, Lane
+    from solver.devices.device import CompiledKernel, DeviceArray, Event, StreamName
 
 __all__ = ["SIMULATOR", "Latency", "VirtualDevice", "VirtualEvent", "poison"]
 
@@ -118,7 +118,7 @@ class VirtualDevice:
         self._cuda = importlib.import_module("numba.cuda")
         self._latency = latency or Latency()
         self._total_bytes = total_bytes
-        self._ends: dict[Lane, float] = {"in": 0.0, "run": 0.0, "out": 0.0}
+        self._ends: dict[StreamName, float] = {"in": 0.0, "run": 0.0, "out": 0.0}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._error: BaseException | None = None
@@ -174,10 +174,10 @@ class VirtualDevice:
             self.clock.sleep(self._latency.writeback)
         np.copyto(target, pinned)
 
-    def record(self, lane: Lane) -> VirtualEvent:
-        """Return an event at the end of what was queued in the lane."""
+    def record(self, stream: StreamName) -> VirtualEvent:
+        """Return an event at the end of what was queued in the stream."""
         with self._queueing:
-            return VirtualEvent(self, max(self._ends[lane], self.clock.now()))
+            return VirtualEvent(self, max(self._ends[stream], self.clock.now()))
 
     def elapsed(self, begin: Event, end: Event) -> float:
         """Subtract."""
@@ -186,13 +186,13 @@ class VirtualDevice:
             raise TypeError(message)
         return end.due - begin.due
 
-    def after(self, lane: Lane, event: Event) -> None:
-        """Move the lane's time to the event's."""
+    def after(self, stream: StreamName, event: Event) -> None:
+        """Move the stream's time to the event's."""
         if not isinstance(event, VirtualEvent):
             message = f"a virtual stream cannot wait for {event!r}; use events that this device recorded"
             raise TypeError(message)
         with self._queueing:
-            self._ends[lane] = max(self._ends[lane], event.due)
+            self._ends[stream] = max(self._ends[stream], event.due)
 
     def drained(self) -> bool:
         """Whether nothing is queued any more, or nothing will ever happen again."""
@@ -204,10 +204,10 @@ class VirtualDevice:
     def trim(self) -> None:
         """Do nothing: the simulator's arrays are gone when they are dropped."""
 
-    def _queue(self, lane: Lane, seconds: float, effect: Callable[[], None]) -> None:
+    def _queue(self, stream: StreamName, seconds: float, effect: Callable[[], None]) -> None:
         with self._queueing:
-            end = max(self._ends[lane], self.clock.now()) + seconds
-            self._ends[lane] = end
+            end = max(self._ends[stream], self.clock.now()) + seconds
+            self._ends[stream] = end
             if self._error is None:
                 heapq.heappush(self._due, (end, next(self._order), effect))
 

@@ -138,7 +138,10 @@ class ArrayGroup:
 
 
 class InputArrays(ArrayGroup):
-    """What goes to the device: of a :class:`BatchSolver`, ``y0`` and ``params``."""
+    """What goes to the device, chunk by chunk.
+
+    Of a :class:`BatchSolver` those of ``y0``, ``params``, ``span`` and ``ts`` of which each run has its own.
+    """
 
     def stage(self, loan: Loan, bounds: tuple[int, int]) -> None:
         """Copy one chunk into its pinned buffers."""
@@ -148,7 +151,11 @@ class InputArrays(ArrayGroup):
 
 
 class OutputArrays(ArrayGroup):
-    """What comes back: of a :class:`BatchSolver`, ``ys`` and ``status``."""
+    """What comes back, chunk by chunk.
+
+    Of a :class:`BatchSolver` ``ys`` unless it stays on the device, ``t_end``, ``counts``, ``status`` and,
+    with events, ``event_t``.
+    """
 
     def unstage(self, loan: Loan, bounds: tuple[int, int], device: Device) -> None:
         """Copy one chunk from its pinned buffers; the event of its download must have come."""

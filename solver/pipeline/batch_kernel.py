@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from solver.errors import SolverTimeoutError, WatcherDiedError, WritebackError
 from solver.pipeline.arrays import InputArrays, ManagedArray, OutputArrays
-from solver.pipeline.bound import Lanes
+from solver.pipeline.bound import Depth
 from solver.pipeline.chunks import ChunkPlan, Chunks
 from solver.pipeline.estate import Estate
 from solver.pipeline.feeder import Feeder
@@ -39,7 +39,7 @@ class BatchKernel:
         Owned by the same solver.
     patience
         Longest time in seconds without progress; ``None`` for the faults only.
-    lanes
+    depth
         How much of everything chunks take turns in.
     """
 
@@ -49,12 +49,12 @@ class BatchKernel:
         memory: MemoryManager,
         watcher: Watcher,
         patience: float | None,
-        lanes: Lanes | None = None,
+        depth: Depth | None = None,
     ) -> None:
         self._device = device
         self._memory = memory
         self._patience = patience
-        self._lanes = lanes or Lanes()
+        self._depth = depth or Depth()
         self._estate = Estate(device, memory)
         self._turn = Turn(device.clock)
         self._input_arrays: InputArrays | None = None
@@ -227,7 +227,7 @@ class BatchKernel:
 
     def _plan(self, work: Work) -> ChunkPlan:
         if not work.kept:
-            return self._memory.plan(work, self._device, self._lanes.sets)
+            return self._memory.plan(work, self._device, self._depth.sets)
         needed = work.bytes_shared + work.bytes_in + work.bytes_out + work.bytes_kept
         free = self._memory.free(self._device)
         if free != Chunks(1) and (isinstance(free, Chunks) or needed > free):
@@ -251,16 +251,16 @@ class BatchKernel:
             for name, host in work.outputs.items()
         ]
         self._input_arrays, self._output_arrays = InputArrays(inputs), OutputArrays(outputs)
-        lanes = self._lanes.needed(len(plan.bounds))
+        depth = self._depth.needed(len(plan.bounds))
         self.pool.prepare(
             {
                 **{array.name: (array.spec, plan.sets) for array in inputs},
-                **{array.name: (array.spec, lanes.copies) for array in outputs},
+                **{array.name: (array.spec, depth.copies) for array in outputs},
             },
             self._patience,
         )
         # At once: from here on there is something to free, and a thread that does it when nobody else can.
-        self.watcher.start(lanes.writers)
+        self.watcher.start(depth.writers)
         specs: dict[str, BufferSpec] = {array.name: array.spec for array in (*inputs, *outputs)}
         self._estate.furnish({**specs, **work.kept}, plan.sets)
         for name, array in work.shared.items():
@@ -271,7 +271,7 @@ class BatchKernel:
         return Stats(
             chunks=len(plan.bounds),
             chunk_runs=plan.runs,
-            lanes=self._lanes.needed(len(plan.bounds)),
+            depth=self._depth.needed(len(plan.bounds)),
             pinned_bytes=registry.peak("pinned"),
             device_bytes=registry.peak("device"),
             stages=timeline.mean(),

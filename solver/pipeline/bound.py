@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from solver.devices.rates import Rates
 
-__all__ = ["Lanes", "Stages", "bound", "period", "wanted_chunks"]
+__all__ = ["Depth", "Stages", "bound", "period", "wanted_chunks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class Depth:
     """How much of everything chunks take turns in.
 
     Attributes
@@ -78,27 +78,27 @@ class Lanes:
             )
             raise ValueError(message)
 
-    def needed(self, chunks: int) -> Lanes:
+    def needed(self, chunks: int) -> Depth:
         """Return what so many chunks can make use of."""
-        return Lanes(min(self.sets, chunks), min(self.copies, chunks), min(self.writers, chunks))
+        return Depth(min(self.sets, chunks), min(self.copies, chunks), min(self.writers, chunks))
 
 
-def period(stages: Stages, lanes: Lanes) -> float:
+def period(stages: Stages, depth: Depth) -> float:
     """Return tau, the time from one chunk to the next once the pipeline is full."""
     return max(
         stages.upload,
         stages.run,
         stages.download,
-        stages.writeback / lanes.writers,
-        (stages.upload + stages.run) / lanes.sets,
-        (stages.run + stages.download) / lanes.sets,
-        (stages.download + stages.notice + stages.writeback) / lanes.copies,
+        stages.writeback / depth.writers,
+        (stages.upload + stages.run) / depth.sets,
+        (stages.run + stages.download) / depth.sets,
+        (stages.download + stages.notice + stages.writeback) / depth.copies,
     )
 
 
-def bound(stages: Stages, lanes: Lanes, chunks: int) -> float:
+def bound(stages: Stages, depth: Depth, chunks: int) -> float:
     """Return T, the shortest time in which so many chunks can come through."""
-    return stages.total + (chunks - 1) * period(stages, lanes)
+    return stages.total + (chunks - 1) * period(stages, depth)
 
 
 def wanted_chunks(rates: Rates, n_runs: int, bytes_in: int, bytes_out: int) -> int:

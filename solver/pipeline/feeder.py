@@ -143,7 +143,7 @@ class Feeder:
         try:
             self._watcher.submit(self._queue_download(index, loan))
         except BaseException:
-            # No writer has it. The lanes are drained before any pinned memory is freed.
+            # No writer has it. The streams are drained before any pinned memory is freed.
             loan.release()
             raise
         self._timeline.submitted += 1

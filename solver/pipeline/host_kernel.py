@@ -13,7 +13,7 @@ import numpy as np
 from solver.devices.clock import SystemClock
 from solver.devices.cpu import available_cores, run_slices
 from solver.pipeline.arrays import InputArrays, ManagedArray, OutputArrays
-from solver.pipeline.bound import Lanes, Stages
+from solver.pipeline.bound import Depth, Stages
 from solver.pipeline.chunks import ChunkPlan, plan_chunks
 from solver.pipeline.stats import Stats
 from solver.pipeline.turn import Turn
@@ -168,7 +168,7 @@ class HostKernel:
         return Stats(
             chunks=chunks,
             chunk_runs=plan.runs,
-            lanes=Lanes(1, 1, 1),
+            depth=Depth(1, 1, 1),
             pinned_bytes=0,
             device_bytes=0,
             stages=Stages(0.0, seconds / chunks, 0.0, 0.0),

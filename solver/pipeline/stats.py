@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from solver.pipeline.bound import bound
 
 if TYPE_CHECKING:
-    from solver.pipeline.bound import Lanes, Stages
+    from solver.pipeline.bound import Depth, Stages
 
 __all__ = ["Stats"]
 
@@ -23,7 +23,7 @@ class Stats:
         Chunks that the batch was cut into.
     chunk_runs
         Runs of the longest.
-    lanes
+    depth
         Sets of device arrays, pinned buffers for outputs and writers that they took turns in.
     pinned_bytes, device_bytes
         Most memory of each kind that the solver held at a time, since it was opened.
@@ -40,7 +40,7 @@ class Stats:
 
     chunks: int
     chunk_runs: int
-    lanes: Lanes
+    depth: Depth
     pinned_bytes: int
     device_bytes: int
     stages: Stages
@@ -52,7 +52,7 @@ class Stats:
     @property
     def bound_seconds(self) -> float:
         """The least that chunks with these stages can take; see :mod:`solver.pipeline.bound`."""
-        return bound(self.stages, self.lanes, self.chunks)
+        return bound(self.stages, self.depth, self.chunks)
 
     @property
     def overlap(self) -> float:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from solver import (
+    Depth,
     DeviceError,
-    Lanes,
     SolverClosedError,
     SolverError,
     SolverTimeoutError,
@@ -64,7 +64,7 @@ class Case:
             "fault": chance.choice(list(FAULTS)),
             "chunks": chance.randint(1, 8),
             "runs": chance.randint(0, 7),
-            "lanes": Lanes(chance.randint(1, 4), chance.randint(1, 4), chance.randint(1, 4)),
+            "depth": Depth(chance.randint(1, 4), chance.randint(1, 4), chance.randint(1, 4)),
             "latency": Latency(*(UNIT * chance.choice([0, 0, 1, 2, 3, 20]) for _ in range(4))),
             "when": chance.randint(0, 12) * UNIT,
             "where": chance.random(),
@@ -190,7 +190,7 @@ def _run_case(case, clock) -> object:
     host.full = case.fault == "no pinned memory"
     # So short that a hanging device does not cost a second; in real time longer than this machine's hiccups.
     patience = 0.3 if case.fault == "device hangs" or not case.real else 10.0
-    kernel = make_kernel(device, case.chunks, case.lanes, patience, host)
+    kernel = make_kernel(device, case.chunks, case.depth, patience, host)
     watcher = weakref.ref(kernel.watcher)
     ended = _solve(case, kernel, clock)
     assert ended in FAULTS[case.fault], f"{case} ended with {ended}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from solver import Chunks, Lanes, MemoryManager, WritebackWatcher
+from solver import Chunks, Depth, MemoryManager, WritebackWatcher
 from solver.devices.virtual import Latency, VirtualDevice
 from solver.pipeline.batch_kernel import BatchKernel
 from solver.pipeline.work import Work
@@ -42,14 +42,14 @@ def doubling(n_runs: int, function=double) -> Work:
     return Work(launch, {"x": x}, {"y": np.full((1, n_runs), np.nan)})
 
 
-def make_kernel(device, chunks: int, lanes: Lanes, patience: float = 60.0, pinned=None) -> BatchKernel:
+def make_kernel(device, chunks: int, depth: Depth, patience: float = 60.0, pinned=None) -> BatchKernel:
     memory = MemoryManager(Chunks(chunks), pinned)
-    return BatchKernel(device, memory, WritebackWatcher("double", patience, device.clock), patience, lanes)
+    return BatchKernel(device, memory, WritebackWatcher("double", patience, device.clock), patience, depth)
 
 
-def makespan(h, k, d, w, lanes: Lanes, chunks: int) -> float:
+def makespan(h, k, d, w, depth: Depth, chunks: int) -> float:
     """Return when the last chunk is home, chunk by chunk from what each one waits for."""
-    sets, copies, writers = lanes.sets, lanes.copies, lanes.writers
+    sets, copies, writers = depth.sets, depth.copies, depth.writers
     up, run, down, home = [], [], [], []
     for i in range(chunks):
         up.append(max([0.0, *up[-1:], *run[i - sets : i - sets + 1][: i >= sets]]) + h)
@@ -59,10 +59,10 @@ def makespan(h, k, d, w, lanes: Lanes, chunks: int) -> float:
     return home[-1]
 
 
-def rehearse(latency: Latency, lanes: Lanes, chunks: int, clock):
+def rehearse(latency: Latency, depth: Depth, chunks: int, clock):
     """Run the pipeline in virtual time; return its statistics."""
     work = doubling(chunks)
-    kernel = make_kernel(VirtualDevice(latency, clock), chunks, lanes)
+    kernel = make_kernel(VirtualDevice(latency, clock), chunks, depth)
     stats, _ = kernel.run(work)
     kernel.close()
     np.testing.assert_array_equal(work.outputs["y"], expected(chunks))

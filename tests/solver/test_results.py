@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solver import Chunks, DeviceResult, Lanes, MemoryManager, Rates, SolverClosedError
+from solver import Chunks, Depth, DeviceResult, MemoryManager, Rates, SolverClosedError
 from solver.devices.virtual import Latency, VirtualDevice
 from solver.pipeline.arrays import ManagedArray
 from solver.pipeline.bound import wanted_chunks
@@ -125,7 +125,7 @@ def test_a_solver_says_what_it_took():
         assert solver.stats is None
         stats = solve_decay(solver, SAVED).stats
         assert solver.stats is stats
-    assert (stats.chunks, stats.chunk_runs, stats.lanes) == (4, 2, Lanes(2, 3, 2))
+    assert (stats.chunks, stats.chunk_runs, stats.depth) == (4, 2, Depth(2, 3, 2))
     inputs, outputs = 8 * (2 + 1) * 2, (8 * 2 * 2 + 8 + 3 * 4) * 2
     shared = 8 * (2 + 2)
     assert stats.pinned_bytes == 2 * inputs + 3 * outputs

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solver import Lanes, Stages
+from solver import Depth, Stages
 from solver.devices.rehearsal import RehearsalClock, Standstill
 from solver.devices.virtual import Latency, VirtualEvent
 from solver.pipeline.bound import bound, period
@@ -26,48 +26,48 @@ CASES = {
     "upload-bound": (7, 1, 2, 3),
     "no kernel": (3, 0, 3, 3),
 }
-LANES = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1), (2, 3, 2), (3, 3, 1), (3, 4, 2), (4, 4, 3)]
+DEPTHS = [(1, 1, 1), (1, 2, 1), (2, 1, 1), (2, 2, 1), (2, 3, 2), (3, 3, 1), (3, 4, 2), (4, 4, 3)]
 
 
-def rehearsed(stages, lanes, chunks, seed=None) -> float:
-    stats = rehearse(Latency(*(UNIT * s for s in stages)), lanes, chunks, RehearsalClock(seed))
-    assert stats.lanes == lanes.needed(chunks)
+def rehearsed(stages, depth, chunks, seed=None) -> float:
+    stats = rehearse(Latency(*(UNIT * s for s in stages)), depth, chunks, RehearsalClock(seed))
+    assert stats.depth == depth.needed(chunks)
     return stats.pipeline_seconds / UNIT
 
 
-def whole_sets(stages: Stages, lanes: Lanes) -> float:
+def whole_sets(stages: Stages, depth: Depth) -> float:
     """Return the period of a pipeline that holds a set's inputs and outputs both from upload to download."""
     h, k, d, w = stages.upload, stages.run, stages.download, stages.writeback
-    return max(h, k, d, w / lanes.writers, (h + k + d) / lanes.sets, (d + w) / lanes.copies)
+    return max(h, k, d, w / depth.writers, (h + k + d) / depth.sets, (d + w) / depth.copies)
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 13, 25])
-@pytest.mark.parametrize("lanes", LANES, ids=str)
+@pytest.mark.parametrize("depth", DEPTHS, ids=str)
 @pytest.mark.parametrize("stages", CASES.values(), ids=CASES)
-def test_the_makespan_is_the_formula(stages, lanes, chunks):
+def test_the_makespan_is_the_formula(stages, depth, chunks):
     # One more than a multiple of 1, 2, 3 and 4: the last group of buffers and sets is as full as the others.
-    lanes = Lanes(*lanes)
-    assert rehearsed(stages, lanes, chunks) == makespan(*stages, lanes, chunks)
+    depth = Depth(*depth)
+    assert rehearsed(stages, depth, chunks) == makespan(*stages, depth, chunks)
     # Fewer chunks than buffers take turns in fewer buffers, and need no more.
-    assert makespan(*stages, lanes, chunks) <= bound(Stages(*stages), lanes.needed(chunks), chunks)
+    assert makespan(*stages, depth, chunks) <= bound(Stages(*stages), depth.needed(chunks), chunks)
     if chunks > 2:
-        assert rehearsed(stages, lanes, chunks) == bound(Stages(*stages), lanes, chunks)
+        assert rehearsed(stages, depth, chunks) == bound(Stages(*stages), depth, chunks)
 
 
-@pytest.mark.parametrize("lanes", LANES, ids=str)
+@pytest.mark.parametrize("depth", DEPTHS, ids=str)
 @pytest.mark.parametrize("stages", CASES.values(), ids=CASES)
-def test_freeing_inputs_and_outputs_apart_is_never_slower_than_whole_sets(stages, lanes):
-    stages, lanes = Stages(*stages), Lanes(*lanes)
-    assert period(stages, lanes) <= whole_sets(stages, lanes)
-    if (stages.upload + stages.run + stages.download) / lanes.sets <= period(stages, lanes):
-        assert period(stages, lanes) == whole_sets(stages, lanes)
+def test_freeing_inputs_and_outputs_apart_is_never_slower_than_whole_sets(stages, depth):
+    stages, depth = Stages(*stages), Depth(*depth)
+    assert period(stages, depth) <= whole_sets(stages, depth)
+    if (stages.upload + stages.run + stages.download) / depth.sets <= period(stages, depth):
+        assert period(stages, depth) == whole_sets(stages, depth)
 
 
 @pytest.mark.parametrize("stages", CASES.values(), ids=CASES)
 def test_the_defaults_reach_what_the_hardware_can(stages):
-    lanes = Lanes()
-    hardware = sum(stages) + 24 * max(*stages[:3], stages[3] / lanes.writers)
-    assert rehearsed(stages, lanes, 25) <= 1.05 * hardware
+    depth = Depth()
+    hardware = sum(stages) + 24 * max(*stages[:3], stages[3] / depth.writers)
+    assert rehearsed(stages, depth, 25) <= 1.05 * hardware
 
 
 stage = st.integers(0, 12)
@@ -76,18 +76,18 @@ stage = st.integers(0, 12)
 @settings(max_examples=60, deadline=None)
 @given(
     stages=st.tuples(stage, stage, stage, stage),
-    lanes=st.builds(Lanes, st.integers(1, 4), st.integers(1, 5), st.integers(1, 4)),
+    depth=st.builds(Depth, st.integers(1, 4), st.integers(1, 5), st.integers(1, 4)),
     chunks=st.integers(1, 12),
     seed=st.integers(0, 2**32),
 )
-def test_in_whatever_order_threads_meet_the_makespan_is_the_same(stages, lanes, chunks, seed):
-    took = rehearsed(stages, lanes, chunks, seed)
-    assert took == makespan(*stages, lanes, chunks)
-    assert took <= bound(Stages(*stages), lanes.needed(chunks), chunks)
+def test_in_whatever_order_threads_meet_the_makespan_is_the_same(stages, depth, chunks, seed):
+    took = rehearsed(stages, depth, chunks, seed)
+    assert took == makespan(*stages, depth, chunks)
+    assert took <= bound(Stages(*stages), depth.needed(chunks), chunks)
 
 
 def test_overlap_is_one_when_nothing_waits_for_the_wrong_thing():
-    stats = rehearse(Latency(*[UNIT] * 4), Lanes(), 25, RehearsalClock())
+    stats = rehearse(Latency(*[UNIT] * 4), Depth(), 25, RehearsalClock())
     assert stats.stages == Stages(UNIT, UNIT, UNIT, UNIT)
     assert stats.overlap == 1.0
 
@@ -98,7 +98,7 @@ def test_a_writer_that_polls_is_seen(monkeypatch):
         return self.query()
 
     monkeypatch.setattr(VirtualEvent, "wait", poll)
-    assert rehearsed((1, 1, 1, 1), Lanes(), 25) > 1.5 * makespan(1, 1, 1, 1, Lanes(), 25)
+    assert rehearsed((1, 1, 1, 1), Depth(), 25) > 1.5 * makespan(1, 1, 1, 1, Depth(), 25)
 
 
 def test_a_feeder_that_waits_for_a_buffer_before_it_queues_the_next_upload_is_seen(monkeypatch):
@@ -109,8 +109,8 @@ def test_a_feeder_that_waits_for_a_buffer_before_it_queues_the_next_upload_is_se
             self._download(index)
 
     monkeypatch.setattr(Feeder, "run", in_turn)
-    lanes = Lanes(2, 1, 1)
-    assert rehearsed((3, 3, 2, 2), lanes, 25) > makespan(3, 3, 2, 2, lanes, 25)
+    depth = Depth(2, 1, 1)
+    assert rehearsed((3, 3, 2, 2), depth, 25) > makespan(3, 3, 2, 2, depth, 25)
 
 
 def test_uploads_that_wait_for_the_last_kernel_are_seen(monkeypatch):
@@ -122,7 +122,7 @@ def test_uploads_that_wait_for_the_last_kernel_are_seen(monkeypatch):
         upload(self, index)
 
     monkeypatch.setattr(Feeder, "_upload", wait_too_much)
-    assert rehearsed((2, 2, 2, 2), Lanes(), 25) > makespan(2, 2, 2, 2, Lanes(), 25)
+    assert rehearsed((2, 2, 2, 2), Depth(), 25) > makespan(2, 2, 2, 2, Depth(), 25)
 
 
 def test_virtual_time_passes_only_when_all_wait():
