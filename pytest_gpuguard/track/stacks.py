@@ -6,6 +6,7 @@ hence the very leak that it should explain. Lines are worked out when a report i
 
 from __future__ import annotations
 
+import functools
 import re
 import sysconfig
 from pathlib import Path, PurePath
@@ -54,10 +55,11 @@ def _line(code: CodeType, instruction: int) -> int:
     return code.co_firstlineno
 
 
-def _bases(*names: str) -> set[Path]:
+@functools.cache
+def _bases(*names: str) -> frozenset[Path]:
     # As written and as resolved: code objects carry whatever spelling was on the import path.
     written = {Path(sysconfig.get_path(name)) for name in names}
-    return written | {path.resolve() for path in written}
+    return frozenset(written | {path.resolve() for path in written})
 
 
 class Places:
