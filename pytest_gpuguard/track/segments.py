@@ -123,6 +123,13 @@ class SegmentProbe(LookingProbe[_Segment]):
 
         return undo
 
+    def moved(self) -> bool:
+        counted = self.count()
+        if counted != self._counted and self.look().keys() == self._births.keys():
+            # Somebody else's: told once here, it is not worth a judgement.
+            self._counted = counted
+        return super().moved()
+
     def look(self) -> Mapping[tuple[str, int], _Segment]:
         entries = {(entry.name, entry.inode()) for entry in os.scandir(_FOLDER)}
         self._foreign &= entries
