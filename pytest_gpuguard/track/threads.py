@@ -112,9 +112,8 @@ class ThreadSuspect(Suspect):
         return found[0] if len(found) == 1 else keeper
 
 
-def _is_simulated(thread: threading.Thread) -> bool:
-    # numba's simulator starts one per simulated thread, tens of thousands a run, and ends them itself.
-    cls = type(thread)
+def _is_simulated(cls: type) -> bool:
+    # numba's simulator starts one per simulated thread, and ends them itself.
     return cls.__name__ == "BlockThread" and ".simulator" in cls.__module__
 
 
@@ -139,11 +138,16 @@ class ThreadProbe:
         """Wrap ``Thread.start``; return how to undo it."""
         original = threading.Thread.start
         probe = self
+        # Known by class once it was seen: there are tens of thousands of these threads.
+        simulated: set[type] = set()
 
         @functools.wraps(original)
         def start(self: threading.Thread, *args: Any, **kwargs: Any) -> None:
-            if not _is_simulated(self):
-                probe.record(self, sys._getframe(1))  # noqa: SLF001 - the documented cheap way
+            if type(self) not in simulated:
+                if _is_simulated(type(self)):
+                    simulated.add(type(self))
+                else:
+                    probe.record(self, sys._getframe(1))  # noqa: SLF001 - the documented cheap way
             original(self, *args, **kwargs)
 
         threading.Thread.start = start  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_gpuguard.track import stacks
 from pytest_gpuguard.track.stacks import Frame, Places, capture, cut
 
 
@@ -79,6 +80,7 @@ def test_an_installation_behind_a_link_is_still_the_installation(tmp_path, monke
     (tmp_path / "link").symlink_to(tmp_path / "real")
     paths = dict.fromkeys(("purelib", "platlib", "stdlib", "platstdlib"), str(tmp_path / "link/site"))
     monkeypatch.setattr(sysconfig, "get_path", paths.__getitem__)
+    monkeypatch.setattr(stacks, "_bases", stacks._bases.__wrapped__)
     places = Places(tmp_path)
     for spelling in ("link", "real"):
         assert places.shown(str(tmp_path / spelling / "site/lib.py")) == ("<site>/lib.py", "library")
