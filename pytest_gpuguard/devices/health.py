@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from pytest_gpuguard.devices.bounded import within
-from pytest_gpuguard.devices.trim import started
+from pytest_gpuguard.devices.trim import simulated, started
 
 __all__ = ["STICKY", "device_in_use", "glance", "possible", "unusable"]
 
@@ -39,7 +39,8 @@ _RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 #: Libraries that start CUDA in ways that :func:`~pytest_gpuguard.devices.trim.started` does not see.
 _OTHERS = ("cupy", "cuda.core", "pycuda", "jaxlib")
 
-_STARTERS = ("numba.cuda.cudadrv.driver", "torch", *_OTHERS)
+_NOT_OF_NUMBA = ("torch", "cupy", "pycuda", "jaxlib")
+_STARTERS = ("numba.cuda.cudadrv.driver", "cuda.core", *_NOT_OF_NUMBA)
 
 _library: Any = None
 
@@ -57,7 +58,11 @@ def _loaded() -> Any:
 
 def possible() -> bool:
     """Return whether anybody is loaded who can start CUDA."""
-    return _library is not None or not sys.modules.keys().isdisjoint(_STARTERS)
+    if _library is not None:
+        return True
+    # numba loads cuda.core also where it simulates everything.
+    starters = _NOT_OF_NUMBA if simulated(None) else _STARTERS
+    return not sys.modules.keys().isdisjoint(starters)
 
 
 def _in_use() -> Any:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_gpuguard.track.descriptors import DescriptorProbe
 from pytest_gpuguard.track.handles import CODES, HandleProbe
-from pytest_gpuguard.track.memory import MemoryProbe
 from pytest_gpuguard.track.processes import ProcessProbe
 from pytest_gpuguard.track.readers import ReaderProbe
 from pytest_gpuguard.track.segments import SegmentProbe
@@ -38,9 +36,14 @@ def probes_for(scene: Scene, kinds: frozenset[str], config: pytest.Config) -> tu
         probes.append(HandleProbe(scene, handles, lambda: threads.busy))
     if kinds & {"pinned", "device"}:
         probes.append(ReaderProbe(scene, kinds))
+    # What is seen on request only is imported then.
     if "fd" in kinds:
+        from pytest_gpuguard.track.descriptors import DescriptorProbe
+
         probes.append(DescriptorProbe(scene))
     if "memory" in kinds:
+        from pytest_gpuguard.track.memory import MemoryProbe
+
         probes.append(MemoryProbe(scene))
     if "shm" in kinds:
         probes.append(SegmentProbe(scene))

@@ -17,8 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
+from pytest_gpuguard.report.alive import hold, taken
 from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT, VITAL
 
 if TYPE_CHECKING:
@@ -57,9 +56,9 @@ def _forget_all_but_the_last(others: Iterable[Path]) -> None:
     # Names begin with the time to the microsecond: by name is by age.
     for folder in sorted((path for path in others if not path.name.startswith(".")), reverse=True):
         # Refused where it lives, gone where another run is forgetting it too.
-        with contextlib.suppress(Timeout, OSError), FileLock(folder / ALIVE).acquire(blocking=False):
-            over += 1
-            if over >= _KEPT:
+        with contextlib.suppress(OSError), taken(folder / ALIVE) as free:
+            over += free
+            if free and over >= _KEPT:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -95,8 +94,7 @@ class RunFolder:
         (unborn / "state").mkdir()
         (unborn / VITAL).mkdir()
         # Held as long as this run lives. Taken before the folder has its name, by which others find it.
-        alive = FileLock(unborn / ALIVE)
-        alive.acquire()
+        release = hold(unborn / ALIVE)
         unborn.rename(folder)
         _forget_all_but_the_last(path for path in runs.iterdir() if path != folder)
         made = cls(folder)
@@ -104,7 +102,7 @@ class RunFolder:
         def leave() -> None:
             if not made.kept:
                 shutil.rmtree(folder, ignore_errors=True)
-            alive.release()
+            release()
 
         config.add_cleanup(leave)
         return made

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuguard.track.descriptors import DescriptorProbe
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
 
+    from pytest_gpuguard.track.descriptors import DescriptorProbe
     from pytest_gpuguard.track.probe import Probe
 
 __all__ = ["Unclosed"]
@@ -47,6 +46,10 @@ class Unclosed:
     def register(cls, config: pytest.Config, probes: Iterable[Probe]) -> None:
         """Listen for the probe of open files, if it is among ``probes``."""
         for probe in probes:
+            if "fd" not in probe.kinds:
+                continue
+            from pytest_gpuguard.track.descriptors import DescriptorProbe
+
             if isinstance(probe, DescriptorProbe):
                 config.getini("filterwarnings").insert(0, _FILTER)
                 listener = cls(probe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard.report.alive import taken
 from pytest_gpuguard.report.assemble import assemble
 from pytest_gpuguard.report.places import ALIVE, HEAD, PLACE, REPORT
 from pytest_gpuguard.report.reading import UnreadableError, read_report
@@ -21,15 +22,11 @@ class NoRunError(Exception):
 
 def is_alive(folder: Path) -> bool:
     """Return whether the run of ``folder`` goes on."""
-    from filelock import FileLock, Timeout
-
     if not (folder / ALIVE).exists():
         return False
     try:
-        with FileLock(folder / ALIVE).acquire(blocking=False):
-            return False
-    except Timeout:
-        return True
+        with taken(folder / ALIVE) as free:
+            return not free
     except OSError:  # somebody else's folder: nothing can be said
         return False
 

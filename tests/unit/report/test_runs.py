@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from filelock import FileLock
 
+from pytest_gpuguard.report.alive import hold
 from pytest_gpuguard.report.journal import Journal, entries
 from pytest_gpuguard.report.places import ALIVE, CONTROLLER, HEAD, JOURNALS, PLACE, REPORT
 from pytest_gpuguard.report.reading import UnreadableError
@@ -61,6 +65,36 @@ def test_a_run_lives_as_long_as_its_lock_is_held(cache):
     with FileLock(run / ALIVE):
         assert is_alive(run)
     assert not is_alive(run)
+    release = hold(run / ALIVE)
+    assert is_alive(run)
+    release()
+    assert not is_alive(run)
+
+
+FORKS = """
+import os, sys
+from pathlib import Path
+from pytest_gpuguard.report.alive import hold
+
+hold(Path(sys.argv[1]))
+read, write = os.pipe()
+if os.fork():
+    os.read(read, 1)
+    os._exit(0)
+os.write(write, b"1")
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_that_outlives_the_process_does_not_hold_its_run_on(cache):
+    run = find("last", cache)
+    process = subprocess.Popen([sys.executable, "-c", FORKS, str(run / ALIVE)], stdin=subprocess.PIPE)
+    try:
+        assert process.wait(60) == 0
+        assert not is_alive(run)
+    finally:
+        process.stdin.close()
 
 
 @pytest.fixture
