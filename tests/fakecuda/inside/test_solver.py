@@ -39,16 +39,16 @@ def _is_right(device=None, **options):
 
 
 class Hasty(CudaDevice):
-    """A device whose events of one lane are taken for past as soon as they are recorded."""
+    """A device whose events of one stream are taken for past as soon as they are recorded."""
 
-    def __init__(self, lane):
+    def __init__(self, stream):
         super().__init__()
-        self.lane = lane
+        self.stream = stream
 
-    def record(self, lane):
+    def record(self, stream):
         """Record an event, perhaps one that lies."""
-        event = super().record(lane)
-        if lane == self.lane:
+        event = super().record(stream)
+        if stream == self.stream:
             event.query = lambda: True
         return event
 
@@ -58,39 +58,40 @@ class Hasty(CudaDevice):
 
     def drained(self):
         """Look at true events."""
-        return all(CudaDevice.record(self, lane).query() for lane in self._lanes)
+        return all(CudaDevice.record(self, stream).query() for stream in self._streams)
 
 
 class Careless(CudaDevice):
     """A device one of whose lanes does not wait for the others."""
 
-    def __init__(self, lane):
+    def __init__(self, stream):
         super().__init__()
-        self.lane = lane
+        self.stream = stream
 
-    def after(self, lane, event):
-        """Wait, but not in that lane."""
-        if lane != self.lane:
-            super().after(lane, event)
+    def after(self, stream, event):
+        """Wait, but not in that stream."""
+        if stream != self.stream:
+            super().after(stream, event)
 
     def elapsed(self, begin, end):
         """Measure nothing."""
         return 0.0
 
 
-@pytest.mark.parametrize("lane", ["in", "out"])
-def test_a_buffer_that_is_used_before_its_event_is_seen(driver, lane):
+@pytest.mark.parametrize("stream", ["in", "out"])
+def test_a_buffer_that_is_used_before_its_event_is_seen(driver, stream):
     driver.set(deferred=1)
-    assert not _is_right(Hasty(lane), copies=1, sets=1)
+    assert not _is_right(Hasty(stream), copies=1, sets=1)
     assert _is_right(copies=1, sets=1)
 
 
 @pytest.mark.parametrize(
-    ("lane", "timing"), [("run", {"deferred": 1}), ("out", {"deferred": 1}), ("in", {"compute_seconds": 0.3})]
+    ("stream", "timing"),
+    [("run", {"deferred": 1}), ("out", {"deferred": 1}), ("in", {"compute_seconds": 0.3})],
 )
-def test_a_stream_that_does_not_wait_for_another_is_seen(driver, lane, timing):
+def test_a_stream_that_does_not_wait_for_another_is_seen(driver, stream, timing):
     with driver.setting(**timing):
-        assert not _is_right(Careless(lane), copies=1, sets=1)
+        assert not _is_right(Careless(stream), copies=1, sets=1)
         assert _is_right(copies=1, sets=1)
 
 
