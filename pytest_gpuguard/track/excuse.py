@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_gpuguard.track.probe import Suspect
+    from pytest_gpuguard.track.scope import Birth
 
 __all__ = ["Excuses"]
 
@@ -22,8 +23,9 @@ class Excuses:
     """Remembers what was excused, and in how many judgements."""
 
     def __init__(self) -> None:
-        self._looks: dict[int, int] = {}
-        self._now: set[int] = set()
+        # By the births themselves: a number that says where one was may soon say where another one is.
+        self._looks: dict[Birth, int] = {}
+        self._now: set[Birth] = set()
         self._failed = False
 
     def begin(self, *, failed: bool) -> None:
@@ -33,7 +35,7 @@ class Excuses:
 
     def others(self, suspects: Iterable[Suspect]) -> list[Suspect]:
         """Return those suspects that were not excused in this judgement."""
-        return [suspect for suspect in suspects if id(suspect.birth) not in self._now]
+        return [suspect for suspect in suspects if suspect.birth not in self._now]
 
     def sift(self, suspects: Iterable[Suspect]) -> list[Suspect]:
         """Return those suspects that nothing excuses; the rest is for a later judgement. Costly."""
@@ -42,7 +44,7 @@ class Excuses:
         if not open_:
             return others
         for suspect, excused in zip(open_, _excusable([one.things for one in open_]), strict=True):
-            key = id(suspect.birth)
+            key = suspect.birth
             looks = self._looks.pop(key, 0)
             if excused:
                 self._now.add(key)
@@ -50,7 +52,7 @@ class Excuses:
         return self.others(others)
 
     def _may_be_excused(self, suspect: Suspect) -> bool:
-        return self._failed or id(suspect.birth) in self._looks or suspect.birth.owner.failed
+        return self._failed or suspect.birth in self._looks or suspect.birth.owner.failed
 
     @property
     def pending(self) -> bool:
