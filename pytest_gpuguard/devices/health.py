@@ -39,8 +39,9 @@ _RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 #: Libraries that start CUDA in ways that :func:`~pytest_gpuguard.devices.trim.started` does not see.
 _OTHERS = ("cupy", "cuda.core", "pycuda", "jaxlib")
 
-_NOT_OF_NUMBA = ("torch", "cupy", "pycuda", "jaxlib")
-_STARTERS = ("numba.cuda.cudadrv.driver", "cuda.core", *_NOT_OF_NUMBA)
+_STARTERS = frozenset({"numba.cuda.cudadrv.driver", "torch", *_OTHERS})
+#: What numba loads also where it simulates everything: no sign of a device then.
+_SIMULATED = frozenset({"numba.cuda.cudadrv.driver", "cuda.core"})
 
 _library: Any = None
 
@@ -60,8 +61,7 @@ def possible() -> bool:
     """Return whether anybody is loaded who can start CUDA."""
     if _library is not None:
         return True
-    # numba loads cuda.core also where it simulates everything.
-    starters = _NOT_OF_NUMBA if simulated(None) else _STARTERS
+    starters = _STARTERS - _SIMULATED if simulated(None) else _STARTERS
     return not sys.modules.keys().isdisjoint(starters)
 
 
