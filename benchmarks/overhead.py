@@ -3,7 +3,9 @@
 CPU seconds of whole runs (children included) as a ratio to the same run without the plugin: 10,000 trivial
 tests, and a suite in numba's simulator that starts 20,000 block threads. Configurations take turns, and the
 smallest of at least seven runs of each counts: on a busy machine single pairs differ by far more than what is
-to be measured, minima hardly do.
+to be measured, minima hardly do. One full pass of Python's collector is above one per cent of the smaller
+suite, and how many there are hangs on the number of objects that happen to be there: each round begins with
+another number, so that all configurations have the same luck.
 
 Runs are kept, so that rounds can be added: ``--rounds 2`` again and again; ``--new`` forgets them.
 Exit status 1 when a goal was missed.
@@ -53,6 +55,16 @@ def test_launch(n):
 """
 
 
+#: Stands beside the suites, and is loaded before anything is watched.
+CONFTEST = """
+import os
+
+kept = [[] for _ in range(int(os.environ["OVERHEAD_OBJECTS"]))]
+"""
+#: New objects between two passes over the middle generation, and a part of them that does not divide it.
+_PASS, _STEP = 7_000, 611
+
+
 class Way(NamedTuple):
     """One configuration: the suite, the arguments, the run it is compared with and the goal for the ratio."""
 
@@ -73,11 +85,12 @@ WAYS = {
 }
 
 
-def cpu_of(way: Way, folder: Path) -> float:
+def cpu_of(way: Way, folder: Path, turn: int) -> float:
     """Return the CPU seconds of one run, in an environment where nothing else is switched on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPUGUARD", "PYTEST"))}
     variables = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     variables["NUMBA_ENABLE_CUDASIM"] = "1"
+    variables["OVERHEAD_OBJECTS"] = str(turn * _STEP % _PASS)
     # As it is with installed packages: nothing is compiled anew in each run.
     variables["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -98,9 +111,11 @@ def rounds(number: int, count: int, names: list[str]) -> dict[str, list[float]]:
         (folder / "pytest.ini").write_text("[pytest]\n")
         (folder / "test_trivial.py").write_text(TRIVIAL.format(count=count))
         (folder / "test_simulated.py").write_text(SIMULATED)
+        (folder / "conftest.py").write_text(CONFTEST)
         for _ in range(number):
             for name in names:
-                runs.setdefault(name, []).append(cpu_of(WAYS[name], folder))
+                done = runs.setdefault(name, [])
+                done.append(cpu_of(WAYS[name], folder, len(done)))
             KEPT.parent.mkdir(parents=True, exist_ok=True)
             KEPT.write_text(json.dumps(runs))
     return runs

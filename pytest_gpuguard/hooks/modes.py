@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuguard.devices.modes import mode_here
-from pytest_gpuguard.plan.wants import is_want
 from pytest_gpuguard.report.lines import count, printable
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class Modes:
 
     def _see(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if isinstance(report.longrepr, tuple):
+            from pytest_gpuguard.plan.wants import is_want
+
             reason = " ".join(str(report.longrepr[2]).removeprefix("Skipped:").split())
             if is_want(reason):
                 self._reasons[report.nodeid] = reason

@@ -10,10 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.budget.wording import amount_text, amounts_text, is_device, person_text
-from pytest_gpuguard.devices.occupants import occupancy
-from pytest_gpuguard.devices.shortage import ran_out
 from pytest_gpuguard.errors import GuardError
-from pytest_gpuguard.report.shortage import Occupied, shortage
 from pytest_gpuguard.track.procfs import slurp
 from pytest_gpuguard.track.words import said, sound
 from pytest_gpuguard.units import format_bytes
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.desk import Desk
     from pytest_gpuguard.hooks.dossier import Dossier
     from pytest_gpuguard.hooks.runfolder import RunFolder
+    from pytest_gpuguard.report.shortage import Occupied
 
 __all__ = ["Shortages"]
 
@@ -57,7 +55,11 @@ class Shortages:
 
     def look(self, report: pytest.TestReport, error: BaseException) -> None:
         """See whether a phase failed for want of memory, and say in its report who had it."""
-        memory = ran_out(error) if report.failed else None
+        if not report.failed:
+            return
+        from pytest_gpuguard.devices.shortage import ran_out
+
+        memory = ran_out(error)
         if memory is None or any(fault["nodeid"] == report.nodeid for fault in self._faults):
             return
         code, at = _CODES[memory], time.monotonic() - self._started
@@ -88,6 +90,8 @@ class Shortages:
         )
 
     def _written(self, headline: str, error: str) -> str:
+        from pytest_gpuguard.report.shortage import shortage
+
         states, silent = self._dossier.survey()
         workers = {state["pid"]: state["worker"] for state in states}
         devices, budget = list(self._devices(workers)), list(self._budget())
@@ -102,6 +106,9 @@ class Shortages:
     def _devices(self, workers: Mapping[int, str]) -> Iterator[Occupied]:
         if self.desk is None or not self.desk.host.real:
             return
+        from pytest_gpuguard.devices.occupants import occupancy
+        from pytest_gpuguard.report.shortage import Occupied
+
         for device in self.desk.host.described.values():
             name, uuid = str(device["name"]), str(device["uuid"])
             found = occupancy(uuid)

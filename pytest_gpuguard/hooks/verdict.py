@@ -7,6 +7,7 @@ be told, until that was not so for a while.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,8 @@ ATTRIBUTE = "gpuguard"
 _NAME = "gpuguard-verdict"
 #: For so many tests of which there is nothing to tell it stays: to come and go costs more than to be there.
 _LINGERS = 50
+#: Seconds for which counts that have only grown are not told again; the last ones come with the end.
+_SELDOM = 1.0
 
 
 class Verdict:
@@ -56,6 +59,7 @@ class Verdict:
         self._guard, self._worker, self._started = guard, worker, started
         self._own: list[dict[str, Any]] = []
         self._told: object = None
+        self._told_at = float("-inf")
         self._quiet = 0
         #: Whether it is there.
         self.here = False
@@ -127,11 +131,11 @@ class Verdict:
             payload["leaks"] = leaks
         if faults:
             payload["faults"] = faults
-        counts = self._guard.tracker.counts()
+        counts, now = self._guard.tracker.counts(), time.monotonic()
         filled = {name: entries for name, entries in payload.items() if entries}
-        if not filled and counts is self._told:
+        if not filled and (counts is self._told or now - self._told_at < _SELDOM):
             return {}
-        self._told = counts
+        self._told, self._told_at = counts, now
         return filled | self._state()
 
     def _happened(self) -> dict[str, Any]:

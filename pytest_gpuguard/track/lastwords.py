@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LastWords", "Timer"]
 
+#: Longest time in seconds by which the timer may come late.
+_LATER = 5.0
+
 
 class LastWords:
     """The file of this process's last words.
@@ -69,6 +72,7 @@ class Timer:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        # Until when it is armed; 0 when it is not.
         self._deadline = 0.0
         #: Held from before a fork until after it: nobody may arm it anew in between.
         self._forks = threading.Lock()
@@ -76,13 +80,13 @@ class Timer:
         _around_forks(self)
 
     def keep(self, now: float, deadline: float) -> None:
-        """Have the process end at ``deadline``, unless this is called again before."""
-        # Each call starts a thread in C: not more often than matters.
-        if deadline - self._deadline <= min(1.0, (deadline - now) / 10) or self._forked:
+        """Have the process end at ``deadline`` or soon after, unless this is called again before."""
+        if deadline <= self._deadline or self._forked:
             return
         if self._forks.acquire(blocking=False):
             try:
-                self._arm(now, deadline)
+                # Each time a thread is started in C, and told from all others: as seldom as hardly matters.
+                self._arm(now, deadline + min(_LATER, (deadline - now) / 10))
             finally:
                 self._forks.release()
 
