@@ -131,9 +131,11 @@ class Verdict:
             payload["leaks"] = leaks
         if faults:
             payload["faults"] = faults
-        counts, now = self._guard.tracker.counts(), time.monotonic()
-        filled = {name: entries for name, entries in payload.items() if entries}
-        if not filled and (counts is self._told or now - self._told_at < _SELDOM):
+        filled, now = {name: entries for name, entries in payload.items() if entries}, time.monotonic()
+        if not filled and now - self._told_at < _SELDOM:
+            return {}
+        counts = self._guard.tracker.counts()
+        if not filled and counts is self._told:
             return {}
         self._told, self._told_at = counts, now
         return filled | self._state()
