@@ -77,13 +77,7 @@ INLINE state chosen(mask where, state a, state b) {
 #define ERROR(c) \
     (-0.001780011052225777 * k1.c + -0.0008164344596567469 * k2.c + 0.007880878010261995 * k3.c + -0.1447110071732629 * k4.c + \
      0.5823571654525552 * k5.c + -0.45808210592918697 * k6.c + 0.015151515151515152 * k7.c)
-#define DENSE2(c) \
-    (-2.763706197274826 * k1.c + 0.13169999999999998 * k2.c + 3.9302962368947516 * k3.c + -12.411077166933676 * k4.c + \
-     37.50931341651104 * k5.c + -27.896526289197286 * k6.c + 1.5 * k7.c)
-#define DENSE3(c) \
-    (2.9132554618219126 * k1.c + -0.2234 * k2.c + -5.941033872131505 * k3.c + 30.33818863028232 * k4.c + \
-     -88.1789048947664 * k5.c + 65.09189467479366 * k6.c + -4.0 * k7.c)
-#define DENSE4(c) \
+#define QUARTIC(c) \
     (-1.0530884977290216 * k1.c + 0.1017 * k2.c + 2.490627285651253 * k3.c + -16.548102889244902 * k4.c + \
      47.37952196281928 * k5.c + -34.87065786149661 * k6.c + 2.5 * k7.c)
 /* One over the error per unit of time that a component may have: known before the step begins. */
@@ -134,7 +128,8 @@ template <bool SAVE> INLINE mask attempt(group *g, vec t1, double rtol, double a
     g->width = h;
     g->error = error;
     if (SAVE) {
-        state q1 = {h * k1.x, h * k1.y, h * k1.z}, q2 = SCALED(h, DENSE2), q3 = SCALED(h, DENSE3), q4 = SCALED(h, DENSE4);
+        state q1 = {v.x - s.x, v.y - s.y, v.z - s.z}, q2 = {h * k1.x - q1.x, h * k1.y - q1.y, h * k1.z - q1.z};
+        state q3 = {(q1.x - h * k7.x) - q2.x, (q1.y - h * k7.y) - q2.y, (q1.z - h * k7.z) - q2.z}, q4 = SCALED(h, QUARTIC);
         g->lag0 = lag;
         g->from = s;
         g->q1 = q1; g->q2 = q2; g->q3 = q3; g->q4 = q4;
@@ -152,14 +147,14 @@ INLINE int verdict(const group *g, int i, double t1, double max_steps) {
 }
 
 /* The save points that the last step has passed, from number m on; returns the next number. */
+#define INTERPOLATED(c) ((g->from.c[i] + th * g->q1.c[i]) + bump * ((g->q2.c[i] + th * g->q3.c[i]) + bump * g->q4.c[i]))
 INLINE int64_t saved(const group *g, int i, int64_t m, const double *ts, int64_t n_points, double *ys, int64_t n, int64_t r) {
+    double rate = 1.0 / g->width[i];
     for (; m < n_points && ts[m] <= g->t[i]; m++) {
         double x = g->s.x[i], y = g->s.y[i], z = g->s.z[i];
         if (ts[m] < g->t[i]) {
-            double th = ((ts[m] - g->begun[i]) + g->lag0[i]) / g->width[i];
-            x = g->from.x[i] + th * (g->q1.x[i] + th * (g->q2.x[i] + th * (g->q3.x[i] + th * g->q4.x[i])));
-            y = g->from.y[i] + th * (g->q1.y[i] + th * (g->q2.y[i] + th * (g->q3.y[i] + th * g->q4.y[i])));
-            z = g->from.z[i] + th * (g->q1.z[i] + th * (g->q2.z[i] + th * (g->q3.z[i] + th * g->q4.z[i])));
+            double th = ((ts[m] - g->begun[i]) + g->lag0[i]) * rate, bump = th * (1.0 - th);
+            x = INTERPOLATED(x); y = INTERPOLATED(y); z = INTERPOLATED(z);
         }
         double *to = ys + 3 * m * n + r;
         to[0] = x; to[n] = y; to[2 * n] = z;

@@ -34,6 +34,10 @@ __all__ = ["PART_BYTES", "solve_on_cluster"]
 PART_BYTES = 32 << 20
 """Longest part, by the bytes of what comes back of it."""
 
+PARTS_PER_THREAD = 4
+"""Fewest parts for each thread of a worker: two are on the way (`_completed`), two more even out that some
+take longer."""
+
 _ROWS = ("y0", "params", "t_span", "saveat")
 _FIELDS = ("ys", "status", "t_end", "accepted", "rejected", "event_counts", "event_ts")
 
@@ -135,7 +139,7 @@ def _default_runs(
 ) -> int:
     saved = 1 if what.get("saveat") is None else np.shape(what["saveat"])[-1]
     per_run = saved * problem.n_states * check_dtype(how["dtype"]).itemsize
-    return max(1, min(-(-n_runs // (4 * _threads(client))), PART_BYTES // per_run))
+    return max(1, min(-(-n_runs // (PARTS_PER_THREAD * _threads(client))), PART_BYTES // per_run))
 
 
 def _completed(

@@ -2,8 +2,8 @@
 
 It returns ``err`` (largest scaled error of a component; NaN or inf when something is not finite), the new
 state ``v``, the derivative there ``w`` and, where the program interpolates, the coefficients ``q1_, q2_,
-...`` of ``s + th*(q1 + th*(q2 + ...))``. Straight-line code returns them as one tuple; the looped form writes
-them into the arrays that it is given and returns ``err``.
+...`` of ``s + th*(q1 + (1-th)*(q2 + th*(q3 + (1-th)*q4)))``. Straight-line code returns them as one tuple;
+the looped form writes them into the arrays that it is given and returns ``err``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from solver.codegen.rosenbrock import rosenbrock_step
 from solver.codegen.stages import (
+    cubic,
     drive_arguments,
     error_scales,
     finite_check,
@@ -85,9 +86,9 @@ def tables(recipe: Recipe) -> dict[str, NDArray[Any]]:
         raw = {
             "TIMES": scheme.c,
             "WEIGHTS": _square(scheme.a),
-            "DENSE": list(zip(*scheme.dense, strict=True)),
+            "ERRORS": scheme.error,
+            "QUARTIC": scheme.quartic,
         }
-        raw |= {"ERRORS": scheme.error} if scheme.error else {}
     return {name: np.array(rows, dtype=recipe.dtype) for name, rows in raw.items()}
 
 
@@ -116,10 +117,11 @@ def _unrolled(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
         lines += finite_check(state)
     else:
         lines += largest_error(state, "hh*", f"e = abs({weighted(scheme.error, stages)})*per@")
-    dense = []
-    for j in range(recipe.dense_degree):
-        lines += state.each(f"q{j + 1}_@ = hh*({weighted([row[j] for row in scheme.dense], stages)})")
-        dense.append(f"q{j + 1}_")
+    if recipe.dense:
+        lines += cubic(state)
+        if scheme.quartic:
+            lines += state.each(f"q4_@ = hh*({weighted(scheme.quartic, stages)})")
+    dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
     return [*lines, f"return {', '.join(['err', *state.passed('v', 'w', *dense)])}"]
 
 
@@ -144,7 +146,8 @@ def _looped(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
         lines += finite_check(state)
     else:
         lines += largest_error(state, "hh*", *stage_sum("e", "ERRORS[{q}]", stages), "e = abs(e)*per@")
-    for j in range(recipe.dense_degree):
-        terms = stage_sum("a", f"DENSE[{j}, {{q}}]", stages)
-        lines += state.each(*terms, f"q{j + 1}_@ = hh*a")
+    if recipe.dense:
+        lines += cubic(state)
+        if scheme.quartic:
+            lines += state.each(*stage_sum("a", "QUARTIC[{q}]", stages), "q4_@ = hh*a")
     return [*lines, "return err"]

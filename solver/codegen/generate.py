@@ -2,8 +2,8 @@
 
 ``load`` and ``start`` begin a run, ``step`` makes one attempt without branching, ``after`` does what is
 rarely due (save points, events) and ``finish`` writes the result. Plain code strings them together for one
-run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`), and evaluate the next save point
-of all of them at once (``point``, ``keep``). What lives from one piece to the next has a name listed in
+run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`), and evaluate several save points
+of a run at once (``together``). What lives from one piece to the next has a name listed in
 `Pieces`, so lanes know what to store.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from solver.codegen.attempt import attempt_call, attempt_source, local_arrays
 from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source, far
 from solver.codegen.events import crossings, first_signs, settled_events
-from solver.codegen.savepoints import finished_points, first_points, kept_point, next_point, points
+from solver.codegen.savepoints import finished_points, first_points, points, points_together
 from solver.codegen.stages import drive_arguments, slope_call
 from solver.codegen.text import Vectors, indent
 from solver.numerics.drivers import drive_source
@@ -33,9 +33,8 @@ class Pieces:
     ----------
     load, start, step, after, finish
         Lines of code; they use the arguments of the program and the run's number ``r``.
-    point, keep
-        Lines that evaluate the next save point without branching, and that keep it; empty where ``after``
-        does both.
+    together
+        Lines for the save points that the last step has passed; empty where ``after`` sees to them.
     read
         Real numbers that ``step`` reads only.
     reals, integers
@@ -44,9 +43,7 @@ class Pieces:
         Numbers that ``step`` hands to ``after``. ``todo`` says whether ``after`` is due, which also decides
         whether the run is over.
     kept_reals, kept_integers
-        Numbers that only ``after`` and ``keep`` change; while a run goes on, they change no others.
-    point_reals
-        Numbers that ``point`` hands to ``keep``.
+        Numbers that only ``after`` and ``together`` change; while a run goes on, they change no others.
     """
 
     load: list[str]
@@ -54,8 +51,7 @@ class Pieces:
     step: list[str]
     after: list[str]
     finish: list[str]
-    point: list[str]
-    keep: list[str]
+    together: list[str]
     read: list[str]
     reals: list[str]
     integers: list[str]
@@ -63,7 +59,6 @@ class Pieces:
     handed_integers: list[str]
     kept_reals: list[str]
     kept_integers: list[str]
-    point_reals: list[str]
 
 
 def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
@@ -80,11 +75,10 @@ def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
     return Pieces(
         load=_load(recipe, state),
         start=_start(recipe, state),
-        step=[*_step(recipe, state), *(_points_due("pending" if apart else "todo") if recipe.points else [])],
+        step=[*_step(recipe, state), *(_POINTS_DUE if recipe.points and not apart else [])],
         after=[*_after(recipe, state), *(points(recipe, state) if recipe.points and not apart else [])],
         finish=_finish(recipe, state),
-        point=next_point(recipe, state) if apart else [],
-        keep=kept_point(state) if apart else [],
+        together=points_together(recipe, state) if apart else [],
         read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
         reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
         integers=["tries", "accepted", "row"],
@@ -92,7 +86,6 @@ def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
         handed_integers=["todo"],
         kept_reals=["due"] if recipe.points else [],
         kept_integers=["status", *(["m", "first"] if recipe.points else [])],
-        point_reals=state.items("z") if apart else [],
     )
 
 
@@ -232,9 +225,7 @@ def _due(recipe: Recipe) -> list[str]:
     ]
 
 
-def _points_due(flag: str) -> list[str]:
-    """Return the line that says whether the step has passed a save point."""
-    return [f"{flag} = 1 if t >= due else {'0' if flag == 'pending' else flag}"]
+_POINTS_DUE = ["todo = 1 if t >= due else todo"]
 
 
 def _verdict(recipe: Recipe) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from solver.codegen.generate import Pieces, pieces
+from solver.codegen.savepoints import PACKED
 from solver.codegen.text import indent
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
@@ -20,6 +21,10 @@ __all__ = ["block_source", "scalar_block_source", "tiled", "tiled_block_source"]
 TILE_BYTES = 1 << 19
 """Preferred size of the tile that takes the save points of some runs on their way out; at most twice that. It
 has to stay in a core's own cache."""
+
+STREAM_BYTES = 1 << 22
+"""Results from this size on are written past the caches. They would not stay there, and a line that is
+written as a whole need not be fetched: where the result is in no cache, a copy takes half the time."""
 
 TILE_WIDTHS = 8
 """Fewest runs of a tile, in widths: lanes stand idle until the last run of a tile has ended."""
@@ -44,37 +49,68 @@ def tiled_block_source(recipe: Recipe, width: int) -> list[str]:
     """Return ``block(lo, hi, ...)`` that calls ``lanes`` for so many runs at a time as fit in a tile.
 
     Eight runs share each cache line of the result, come to it at different times, and write nowhere near it
-    in between: a line would go to memory and back several times. A tile stays in the cache, has each run in
-    one piece, and is copied out in long pieces.
+    in between: a line would go to memory and back several times. A tile stays in the cache, has the points of
+    each component of a run in a row, and is copied out transposed, in long rows.
     """
-    least = TILE_WIDTHS * width
+    n_states, itemsize = recipe.n_states, recipe.dtype.itemsize
     return [
         f"def block(lo, hi, {', '.join(ARGUMENTS)}):",
-        f"    run_bytes = {recipe.n_states * recipe.dtype.itemsize}*ys.shape[0] + 1",
-        f"    by_tile = hi - lo >= {least} and run_bytes*{least} <= {2 * TILE_BYTES}",
-        f"    fitting = max({TILE_BYTES}//run_bytes, {least}) if by_tile else max(hi - lo, 1)",
+        # Odd: lines of different runs lie in different sets of a cache, however many points and states.
+        f"    room = (ts.shape[0] + {PACKED}) | 1",
+        f"    run_bytes = {n_states * itemsize}*room",
+        f"    fitting = min({TILE_WIDTHS * width}, {2 * TILE_BYTES}//run_bytes)",
+        f"    fitting = max({TILE_BYTES}//run_bytes, fitting, {width})",
         "    tiles = max((hi - lo + fitting - 1)//fitting, 1)",
-        "    size = max((hi - lo + tiles - 1)//tiles, 1)",
-        f"    tile = np.empty((size if by_tile else 0, ys.shape[0], {recipe.n_states}), real)",
+        f"    size = max((hi - lo + tiles*{width} - 1)//(tiles*{width}), 1)*{width}",
+        f"    tile = np.empty((size, {n_states}, room), real)",
+        f"    rows = np.empty(({PACKED}, size), real)",
+        "    times = np.full((size if ts.shape[1] > 1 else 1, room), NAN)",
+        "    if ts.shape[1] == 1:",
+        "        times[0, :ts.shape[0]] = ts[:, 0]",
+        f"    past = ys.size*{itemsize} >= {STREAM_BYTES} and ys.strides[2] == {itemsize}",
         "    for b in range(lo, hi, size):",
         "        e = min(b + size, hi)",
-        # One call for both: types that differ would have the lanes compiled twice.
-        "        part = tile.transpose(1, 2, 0)[:, :, :e - b] if by_tile else ys[:, :, b:e]",
+        "        if ts.shape[1] > 1:",
+        "            for j in range(e - b):",
+        "                times[j, :ts.shape[0]] = ts[:, b + j]",
         f"        lanes(0, e - b, {', '.join(map(_cut, ARGUMENTS))})",
-        "        if by_tile:",
-        "            for m in range(ys.shape[0]):",
-        f"                for i in range({recipe.n_states}):",
-        "                    for j in range(e - b):",
-        "                        ys[m, i, b + j] = tile[j, m, i]",
+        f"        for i in range({n_states}):",
+        f"            for m in range(0, ys.shape[0], {PACKED}):",
+        f"                for j in range(0, size, {PACKED}):",
+        "                    turn(tile, (j, i, m), rows, (0, j))",
+        f"                for k in range(min({PACKED}, ys.shape[0] - m)):",
+        *indent(_row_out(itemsize), 5),
+        "    fence()",
+    ]
+
+
+def _row_out(itemsize: int) -> list[str]:
+    """Return lines that write ``rows[k]`` to point m + k of component i, past the caches where it can be."""
+    return [
+        "j = 0",
+        "if past:",
+        # Those are whole vectors on their natural boundaries.
+        "    place = ys.ctypes.data + (m + k)*ys.strides[0] + i*ys.strides[1]",
+        f"    lead = min(-(place//{itemsize} + b) % {PACKED}, e - b)",
+        "    while j < lead:",
+        "        ys[m + k, i, b + j] = rows[k, j]",
+        "        j += 1",
+        f"    while j + {PACKED} <= e - b:",
+        "        stream(ys, (m + k, i, b + j), packed(rows, (k, j)))",
+        f"        j += {PACKED}",
+        "while j < e - b:",
+        "    ys[m + k, i, b + j] = rows[k, j]",
+        "    j += 1",
     ]
 
 
 def _cut(name: str) -> str:
     """Return the text of an argument of a program for the runs b to e - 1."""
-    if name in {"y0", "params", "span", "ts"}:
+    if name in {"y0", "params", "span"}:
         return f"{name}[:, (b if {name}.shape[1] > 1 else 0):(e if {name}.shape[1] > 1 else 1)]"
     return {
-        "ys": "part",
+        "ts": "times.T",
+        "ys": "tile.T",
         "t_end": "t_end[b:e]",
         "event_t": "event_t[:, :, b:e]",
         "counts": "counts[:, b:e]",
@@ -92,7 +128,6 @@ def block_source(recipe: Recipe, width: int, name: str = "block") -> list[str]:
         *_aligned("N", store.n_integers * width, "np.int64", 8),
         f"for l in range({width}):",
         *indent(store.idle(text)),
-        *([f"turns = np.empty({width + 1}, np.int64)"] if text.point else []),
         "upcoming = lo",
         "active = 0",
         "refill = True",
@@ -102,7 +137,7 @@ def block_source(recipe: Recipe, width: int, name: str = "block") -> list[str]:
         "    if active == 0:",
         "        break",
         *indent(_attempts(text, store, width)),
-        *indent(_points(text, store, width) if text.point else []),
+        *indent(_points(text, store, width) if text.together else []),
         "    if busy != 0:",
         *indent(_rest(text, store, width), 2),
     ]
@@ -123,20 +158,22 @@ class _Store:
     """Where each lane keeps the numbers of its run: by name, a place in one of the two buffers."""
 
     at: dict[str, str]
+    place: dict[str, int]
     n_reals: int
     n_integers: int
 
     @classmethod
     def of(cls, text: Pieces, width: int) -> _Store:
-        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals, *text.point_reals]
+        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals]
         integers = [*text.integers, *text.handed_integers, *text.kept_integers, "run"]
         at = {name: f"Z[{i * width} + l]" for i, name in enumerate(reals)}
         at |= {name: f"N[{i * width} + l]" for i, name in enumerate(integers)}
-        return cls(at, len(reals), len(integers))
+        place = {name: i * width for i, name in enumerate(reals)}
+        return cls(at, place, len(reals), len(integers))
 
     def idle(self, text: Pieces) -> list[str]:
         """Return lines that take the run from a lane, in which no save point is due then."""
-        return [f"{self.at['run']} = -1", *([f"{self.at['due']} = INF"] if text.point else [])]
+        return [f"{self.at['run']} = -1", *([f"{self.at['due']} = INF"] if text.together else [])]
 
     def load(self, *groups: list[str]) -> list[str]:
         return [f"{name} = {self.at[name]}" for group in groups for name in group]
@@ -172,47 +209,30 @@ def _attempts(text: Pieces, store: _Store, width: int) -> list[str]:
         # A lane without a run goes on stepping over stale numbers; nobody looks at it.
         f"todo = todo if {store.at['run']} >= 0 else 0",
         "busy |= todo",
-        *(["waiting |= pending"] if text.point else []),
         *store.save(text.reals, text.integers, text.handed_reals, text.handed_integers),
     ]
-    start = ["busy = 0", *(["waiting = 0"] if text.point else [])]
-    return [*start, f"for l in range({width}):", *indent(attempt)]
+    return ["busy = 0", f"for l in range({width}):", *indent(attempt)]
 
 
 def _points(text: Pieces, store: _Store, width: int) -> list[str]:
-    """Return lines for save points: the next one in every lane, vectorised, while any lane has passed one.
-
-    ``turns`` lists the lanes that have, so that nobody looks at the others one by one.
-    """
+    """Return lines for the save points of those lanes that have passed some."""
     evaluate = [
-        *store.load(text.reals, text.handed_reals, text.kept_reals),
-        *text.point,
-        *store.save(text.point_reals),
-    ]
-    keep = [
         f"r = {store.at['run']}",
-        *store.load(["t"], text.kept_reals, ["m"], text.point_reals),
-        *text.keep,
-        *store.save(text.kept_reals, ["m"]),
-        "turns[left] = l",
-        "left += 1 if due <= t else 0",
+        *store.load(text.reals, text.handed_reals, ["m"]),
+        *text.together,
+        *store.save(["due", "m"]),
     ]
+    due, t = store.place["due"], store.place["t"]
     return [
-        "if waiting != 0:",
-        "    n = 0",
-        f"    for l in range({width}):",
-        "        turns[n] = l",
-        f"        n += 1 if {store.at['due']} <= {store.at['t']} else 0",
-        "    while n > 0:",
-        f"        for l in range({width}):",
-        *indent(evaluate, 3),
-        "        left = 0",
-        "        for k in range(n):",
-        "            l = turns[k]",
-        # Always so; said for the compiler, see `solver.codegen.savepoints`.
-        f"            if 0 <= l < {width} and {store.at['run']} >= 0:",
-        *indent(keep, 4),
-        "        n = left",
+        "bits = 0",
+        *(
+            f"bits |= not_after(packed(Z, ({due + k},)), packed(Z, ({t + k},))) << {k}"
+            for k in range(0, width, PACKED)
+        ),
+        "while bits != 0:",
+        "    l = lowest(bits)",
+        "    bits &= bits - 1",
+        *indent(evaluate),
     ]
 
 

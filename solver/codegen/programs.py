@@ -69,9 +69,9 @@ def _compiled(recipe: Recipe, width: int) -> Callable[..., None]:
     device = numba.njit(inline="always" if width > 1 else "never", **options)
     namespace = _namespace(recipe, device, _as_it_is, np.int64)
     if width > 1:
-        from solver.codegen.vectors import wide_vectors
+        from solver.codegen import packed, vectors
 
-        namespace["wide_vectors"] = wide_vectors
+        namespace |= {name: getattr(module, name) for module in (packed, vectors) for name in module.__all__}
         if tiled(recipe):
             text = [*block_source(recipe, width, "lanes"), *tiled_block_source(recipe, width)]
             _define(recipe, namespace, text)

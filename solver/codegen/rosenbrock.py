@@ -41,7 +41,7 @@ def rosenbrock_step(recipe: Recipe, scheme: Rosenbrock, state: Vectors) -> list[
     ]
     if recipe.dense:
         inner, outer = (stage_sum(t, f"DENSE[{j}, {{q}}]", stages) for j, t in enumerate(("a", "b")))
-        coefficients = ("q1_@ = (v@ - s@) + a", "q2_@ = b - a", "q3_@ = -b")
+        coefficients = ("q1_@ = v@ - s@", "q2_@ = a", "q3_@ = b")
         lines += state.each(*inner, *outer, *coefficients)
     return [*lines, "return err"]
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from solver.numerics.recipe import Recipe
 
 __all__ = [
+    "cubic",
     "drive_arguments",
     "error_scales",
     "finite_check",
@@ -81,9 +82,15 @@ def stage_sum(target: str, weight: str, stages: int) -> list[str]:
     ]
 
 
+def cubic(state: Vectors) -> list[str]:
+    """Return lines for the first three coefficients of the interpolant: values and slopes of both ends."""
+    return state.each("q1_@ = v@ - s@", "q2_@ = hh*f@ - q1_@", "q3_@ = (q1_@ - hh*w@) - q2_@")
+
+
 def interpolated(recipe: Recipe, state: Vectors, target: str, theta: str) -> list[str]:
     """Return lines that set ``target`` to the interpolant at the fraction ``theta`` of a step from ``o``."""
-    text = f"q{recipe.dense_degree}_@"
-    for j in range(recipe.dense_degree - 1, 0, -1):
-        text = f"q{j}_@ + {theta}*({text})"
-    return state.each(f"{target}@ = o@ + {theta}*({text})")
+    last = " + bump*q4_@" if recipe.dense_degree == 4 else ""
+    return [
+        f"bump = {theta}*(1.0 - {theta})",
+        *state.each(f"{target}@ = (o@ + {theta}*q1_@) + bump*((q2_@ + {theta}*q3_@){last})"),
+    ]

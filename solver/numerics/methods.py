@@ -5,8 +5,9 @@ so the last derivative of an accepted step is the first of the next one, also fo
 textbook form does not say so: it costs nothing when the step is accepted and gives both ends of a Hermite
 interpolant.
 
-The interpolant of a step of length h from y is ``y + h * sum_i b_i(theta) k_i`` with ``b_i(theta) = sum_j
-dense[i][j] theta**(j+1)``.
+The interpolant of a step is the cubic that has the values and derivatives of both ends, and for methods of
+order 5 ``theta**2 (1-theta)**2 h sum_i quartic[i] k_i`` besides: so Hairer writes that of Dormand and Prince
+(``dopri5.f``), and Tsitouras' has the same form.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class RungeKutta:
         Stage times and lower-triangular stage weights; ``a[-1]`` advances the solution.
     error
         Weights of the stages in the embedded error estimate; empty for a method of fixed steps.
-    dense
-        Per stage the coefficients of theta, theta**2, ... in the interpolant.
+    quartic
+        Weights of the stages in the coefficient of theta**4 of the interpolant; empty where it is a cubic.
     error_order
         The error estimate is of size h ** error_order.
     """
@@ -44,7 +45,7 @@ class RungeKutta:
     c: Row
     a: tuple[Row, ...]
     error: Row
-    dense: tuple[Row, ...]
+    quartic: Row
     error_order: int
 
     @property
@@ -93,15 +94,6 @@ class Rosenbrock:
 Method = RungeKutta | Rosenbrock
 
 
-def _hermite(weights: Row) -> tuple[Row, ...]:
-    """Return, per stage, the cubic through both ends with both derivatives of the step with ``weights``."""
-    last = len(weights) - 1
-    return tuple(
-        (1.0 * (i == 0), 3.0 * b - 2.0 * (i == 0) - 1.0 * (i == last), -2.0 * b + 1.0 * (i in {0, last}))
-        for i, b in enumerate(weights)
-    )
-
-
 def _rk4() -> RungeKutta:
     weights = (1 / 6, 1 / 3, 1 / 3, 1 / 6, 0.0)
     return RungeKutta(
@@ -111,7 +103,7 @@ def _rk4() -> RungeKutta:
         c=(0.0, 0.5, 0.5, 1.0, 1.0),
         a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0), weights[:-1]),
         error=(),
-        dense=_hermite(weights),
+        quartic=(),
         error_order=0,
     )
 
@@ -125,7 +117,7 @@ def _heun2() -> RungeKutta:
         c=(0.0, 1.0, 1.0),
         a=((), (1.0,), weights[:-1]),
         error=(-0.5, 0.5, 0.0),
-        dense=_hermite(weights),
+        quartic=(),
         error_order=2,
     )
 
@@ -139,7 +131,7 @@ def _bs3() -> RungeKutta:
         c=(0.0, 0.5, 0.75, 1.0),
         a=((), (0.5,), (0.0, 0.75), weights[:-1]),
         error=(-5 / 72, 1 / 12, 1 / 9, -1 / 8),
-        dense=_hermite(weights),
+        quartic=(),
         error_order=3,
     )
 
@@ -161,14 +153,14 @@ def _dp5() -> RungeKutta:
             (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
         ),
         error=(71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40),
-        dense=(
-            (1.0, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432),
-            (0.0, 0.0, 0.0, 0.0),
-            (0.0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799),
-            (0.0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072),
-            (0.0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632),
-            (0.0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844),
-            (0.0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423),
+        quartic=(
+            -12715105075 / 11282082432,
+            0.0,
+            87487479700 / 32700410799,
+            -10690763975 / 1880347072,
+            701980252875 / 199316789632,
+            -1453857185 / 822651844,
+            69997945 / 29380423,
         ),
         error_order=5,
     )
@@ -211,14 +203,14 @@ def _tsit5() -> RungeKutta:
             -0.45808210592918697,
             1 / 66,
         ),
-        dense=(
-            (1.0, -2.763706197274826, 2.9132554618219126, -1.0530884977290216),
-            (0.0, 0.13169999999999998, -0.2234, 0.1017),
-            (0.0, 3.9302962368947516, -5.941033872131505, 2.490627285651253),
-            (0.0, -12.411077166933676, 30.33818863028232, -16.548102889244902),
-            (0.0, 37.50931341651104, -88.1789048947664, 47.37952196281928),
-            (0.0, -27.896526289197286, 65.09189467479366, -34.87065786149661),
-            (0.0, 1.5, -4.0, 2.5),
+        quartic=(
+            -1.0530884977290216,
+            0.1017,
+            2.490627285651253,
+            -16.548102889244902,
+            47.37952196281928,
+            -34.87065786149661,
+            2.5,
         ),
         error_order=5,
     )

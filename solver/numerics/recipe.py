@@ -147,7 +147,7 @@ class Recipe:
         """Degree of the interpolant; 0 when it is not used."""
         if not self.dense:
             return 0
-        return 3 if isinstance(self.scheme, Rosenbrock) else len(self.scheme.dense[0])
+        return 3 if isinstance(self.scheme, Rosenbrock) or not self.scheme.quartic else 4
 
     @property
     def keep(self) -> int:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from solver.codegen.lanes import TILE_BYTES, tiled
+from solver.codegen.lanes import STREAM_BYTES, tiled
 from solver.ensemble import integrate
 from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event, Recipe
@@ -82,10 +82,10 @@ def test_save_points_events_spans_and_failures_together(dtype):
     ("shared", "events"), [(True, ()), (False, ()), (False, (Event(first_state, keep=2),))]
 )
 def test_results_that_go_by_way_of_several_tiles(shared, events):
-    n_runs, n_points = 391, 200
+    n_runs, n_points = 391, 501
     recipe = Recipe(lorenz, 3, 1, points=True, events=events)
     assert tiled(recipe)
-    assert n_runs * n_points * 3 * recipe.dtype.itemsize > 2 * TILE_BYTES
+    assert n_runs * n_points * 3 * recipe.dtype.itemsize > STREAM_BYTES
     rhos, ts = np.linspace(0.0, 40.0, n_runs)[None, :], np.linspace(0.0, 2.0, n_points)
     spans, starts = (0.0, 2.0), START
     if not shared:
