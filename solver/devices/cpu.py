@@ -23,7 +23,9 @@ PROBE_RUNS = 256
 """Runs made first, to learn what one costs."""
 WORTH_THREADS = 2e-3
 """Seconds of expected work from which threads pay: starting and joining two took 0.1 to 0.3 ms."""
-SLICES_PER_THREAD = 8
+SLICES_PER_THREAD = 4
+"""Slices of a batch or chunk for each thread. More would even out better what runs cost, but cost themselves:
+with 8, a batch in 5 chunks took a tenth longer."""
 
 
 @dataclass(frozen=True)
