@@ -123,11 +123,11 @@ def _launch_of(recipe: Recipe, device: Device | HostDevice, numbers: Mapping[str
         # As the kernels are compiled without a device, too.
         numbers = {**numbers, "max_steps": np.int32(numbers["max_steps"])}
 
-    def launch(device: Any, arrays: Mapping[str, Any], n_runs: int, first: int = 0) -> None:
+    def launch(device: Any, arrays: Mapping[str, Any], n_runs: int) -> None:
         inputs, outputs = (tuple(arrays[name] for name in names) for names in (_INPUTS, _OUTPUTS))
         arguments = arguments_for(recipe, inputs, outputs, **numbers)
         if on_host:
-            device.launch(made, first, n_runs, arguments)
+            device.launch(made, n_runs, arguments)
         else:
             device.launch(made, n_runs, (np.int32(n_runs), *arguments))
 

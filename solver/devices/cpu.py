@@ -6,16 +6,14 @@ small batch costs nothing extra. How the batch is cut changes no bit of the resu
 
 from __future__ import annotations
 
-import itertools
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["HostDevice", "available_cores", "run_block"]
 
@@ -24,8 +22,10 @@ PROBE_RUNS = 256
 WORTH_THREADS = 2e-3
 """Seconds of expected work from which threads pay: starting and joining two took 0.1 to 0.3 ms."""
 SLICES_PER_THREAD = 4
-"""Slices of a batch or chunk for each thread. More would even out better what runs cost, but cost themselves:
-with 8, a batch in 5 chunks took a tenth longer."""
+"""Slices of a batch for each thread. More would even out better what runs cost, but cost themselves."""
+
+Range = tuple[int, int]
+"""First run, and the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -74,63 +74,82 @@ def run_block(
     if threads == 1:
         block(0, n_runs, *arguments)
     else:
-        run_slices(block, (0, n_runs), arguments, threads)
+        run_chunks(block, ((0, n_runs),), arguments, threads)
 
 
-def run_slices(
+def run_chunks(
     block: Callable[..., None],
-    bounds: tuple[int, int],
+    chunks: Sequence[Range],
     arguments: tuple[Any, ...],
     threads: int,
     least: int = 64,
     halted: Callable[[], bool] = lambda: False,
+    told: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Make the runs of ``bounds`` with ``block``, looking between slices whether to go on.
+    """Make the runs of all chunks with ``block``, looking between slices whether to go on.
 
     Parameters
     ----------
     block, arguments
         As of `run_block`.
-    bounds
-        First run, and the one after the last.
+    chunks
+        Ranges of runs, each beginning where the one before ends.
     threads
         How many threads.
     least
         Fewest runs of a slice.
     halted
         Whether to leave the rest undone.
+    told
+        Called by this thread with the number of chunks that are done, from 0 to all; what it raises ends
+        everything.
     """
-    start, stop = bounds
-    probe = min(stop, start + max(least, PROBE_RUNS if least > 1 else 1))
+    told(0)
+    (start, end), *later = chunks
+    probe = min(end, start + max(least, PROBE_RUNS if least > 1 else 1))
     begun = time.perf_counter()
     block(start, probe, *arguments)
-    expected = (time.perf_counter() - begun) / max(probe - start, 1) * (stop - probe)
-    if probe == stop or halted():
-        return
-    if expected < WORTH_THREADS:
-        block(probe, stop, *arguments)
-        return
-    size = max(least, -(-(stop - probe) // (threads * SLICES_PER_THREAD)))
-    # Slices are taken when a thread is free, not dealt out: runs differ in cost. next() on a count is atomic
-    # under the GIL.
-    upcoming = itertools.count(probe, size)
-    over = threading.Event()
+    rest = chunks[-1][1] - probe
+    expected = (time.perf_counter() - begun) / max(probe - start, 1) * rest
+    # Chunks shorter than a slice should be would cost more to hand over than they take.
+    if expected < WORTH_THREADS or end - start < least:
+        size, threads = max(rest, 1), 1
+    else:
+        size = max(least, -(-rest // (threads * SLICES_PER_THREAD)))
+    slices = [list(_sliced(chunk, size)) for chunk in ((probe, end), *later)]
 
-    def work() -> None:
-        while not (over.is_set() or halted()) and (lo := next(upcoming)) < stop:
-            block(lo, min(lo + size, stop), *arguments)
+    def make(lo: int, hi: int) -> None:
+        if not halted():
+            block(lo, hi, *arguments)
 
     if threads == 1:
-        work()
+        for done, chunk in enumerate(slices, 1):
+            for lo, hi in chunk:
+                make(lo, hi)
+            told(done)
     else:
-        _in_threads(work, threads, over)
+        _in_threads(make, slices, threads, told)
 
 
-def _in_threads(work: Callable[[], None], threads: int, over: threading.Event) -> None:
+def _sliced(bounds: Range, size: int) -> Iterator[Range]:
+    """Cut a range into about equal parts of about `size` runs; none when it is empty."""
+    lo, hi = bounds
+    step = max(-(-(hi - lo) // max(round((hi - lo) / size), 1)), 1)
+    return ((at, min(at + step, hi)) for at in range(lo, hi, step))
+
+
+def _in_threads(
+    make: Callable[[int, int], None], slices: list[list[Range]], threads: int, told: Callable[[int], None]
+) -> None:
+    # Slices are taken when a thread is free, not dealt out: runs differ in cost. Those of all chunks wait in
+    # one queue, so that no thread is idle at the end of a chunk.
     with ThreadPoolExecutor(threads, thread_name_prefix="solver-cpu") as pool:
         try:
-            for done in [pool.submit(work) for _ in range(threads)]:
-                done.result()
+            chunks = [[pool.submit(make, lo, hi) for lo, hi in chunk] for chunk in slices]
+            for done, chunk in enumerate(chunks, 1):
+                for made in chunk:
+                    made.result()
+                told(done)
         finally:
-            # Also when the caller is interrupted: the pool waits for its threads, and they for this.
-            over.set()
+            # After an error or an interrupt, what no thread has taken is left undone.
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,17 +1,19 @@
 """Batches on the processor: the same chunks, solved in place, without a pipeline.
 
 Programs take the numbers of the runs to make, so a chunk is a range of the caller's own arrays and nothing is
-copied. Only into a target that is not run-last in memory does a chunk go by way of arrays of its own.
+copied: all chunks are launched as one, and threads go from one to the next without waiting for each other.
+Only into a target that is not run-last in memory does a chunk go by way of arrays of its own.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from solver.devices.clock import SystemClock
-from solver.devices.cpu import available_cores, run_slices
+from solver.devices.cpu import available_cores, run_chunks
 from solver.pipeline.arrays import InputArrays, ManagedArray, OutputArrays
 from solver.pipeline.bound import Depth, Stages
 from solver.pipeline.chunks import ChunkPlan, plan_chunks
@@ -19,11 +21,11 @@ from solver.pipeline.stats import Stats
 from solver.pipeline.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from solver.devices.cpu import HostDevice
+    from solver.devices.cpu import HostDevice, Range
     from solver.pipeline.memory import MemoryManager
     from solver.pipeline.work import Work
     from solver.progress import Progress
@@ -32,6 +34,21 @@ __all__ = ["HostKernel"]
 
 _SCRATCH = 64 << 20
 """Bytes of a chunk's own arrays where no limit was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Launcher:
+    """What a launch sees as its device: makes the runs of some chunks, and is done when it returns."""
+
+    device: HostDevice
+    turn: Turn
+    chunks: Sequence[Range]
+    told: Callable[[int], None]
+
+    def launch(self, block: Callable[..., None], n_runs: int, arguments: tuple[Any, ...]) -> None:
+        threads = available_cores() if self.device.threads is None else self.device.threads
+        least, closing = self.device.least_slice, lambda: self.turn.closing
+        run_chunks(block, self.chunks, arguments, threads, least, closing, self.told)
 
 
 class HostKernel:
@@ -92,21 +109,21 @@ class HostKernel:
             )
             clock = SystemClock()
             begun = clock.now()
-            for done, bounds in enumerate(plan.bounds):
+
+            def told(done: int) -> None:
+                self._turn.check()
                 if progress is not None:
                     progress(done, len(plan.bounds))
-                self._chunk(work, targets, bounds, in_place=in_place)
-                self._turn.check()
-            if progress is not None:
-                progress(len(plan.bounds), len(plan.bounds))
-            return self._stats(plan, clock.now() - begun), kept
 
-    def launch(self, block: Callable[..., None], first: int, n_runs: int, arguments: tuple[Any, ...]) -> None:
-        """Make runs with a program; done when it returns, or when the solver is being closed."""
-        device = self._device
-        threads = available_cores() if device.threads is None else device.threads
-        bounds = first, first + n_runs
-        run_slices(block, bounds, arguments, threads, device.least_slice, lambda: self._turn.closing)
+            if in_place:
+                arrays = {**work.shared, **work.inputs, **targets}
+                work.launch(self._launcher(plan.bounds, told), arrays, work.n_runs)
+            else:
+                told(0)
+                for done, bounds in enumerate(plan.bounds, 1):
+                    self._by_way_of_own(work, targets, bounds)
+                    told(done)
+            return self._stats(plan, clock.now() - begun), kept
 
     def wait_for_writeback(self, timeout: float | None = None) -> None:
         """Return at once: a chunk is in the caller's arrays when it is computed."""
@@ -147,19 +164,18 @@ class HostKernel:
             return whole if in_place else plan_chunks(work.n_runs, per_run, max(_SCRATCH, per_run), 1)
         return plan_chunks(work.n_runs, per_run, limit, 1, shared=work.bytes_shared)
 
-    def _chunk(
-        self, work: Work, targets: dict[str, NDArray[Any]], bounds: tuple[int, int], *, in_place: bool
-    ) -> None:
+    def _launcher(self, chunks: Sequence[Range], told: Callable[[int], None]) -> _Launcher:
+        return _Launcher(self._device, self._turn, chunks, told)
+
+    def _by_way_of_own(self, work: Work, targets: dict[str, NDArray[Any]], bounds: Range) -> None:
+        # One chunk a call: its arrays are gone before those of the next are made.
         start, stop = bounds
-        if in_place:
-            work.launch(self, {**work.shared, **work.inputs, **targets}, stop - start, start)
-            return
         inputs = {name: np.ascontiguousarray(array[..., start:stop]) for name, array in work.inputs.items()}
         own = {
             name: np.empty((*array.shape[:-1], stop - start), array.dtype) for name, array in targets.items()
         }
-        work.launch(self, {**work.shared, **inputs, **own}, stop - start)
-        self._turn.check()
+        launcher = self._launcher(((0, stop - start),), lambda _: self._turn.check())
+        work.launch(launcher, {**work.shared, **inputs, **own}, stop - start)
         for name, array in targets.items():
             array[..., start:stop] = own[name]
 

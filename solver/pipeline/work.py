@@ -19,13 +19,8 @@ __all__ = ["Launch", "Work"]
 class Launch(Protocol):
     """How one chunk is computed."""
 
-    def __call__(
-        self, device: Any, arrays: Mapping[str, DeviceArray], n_runs: int, first: int = 0, /
-    ) -> None:
-        """Queue the kernel for `n_runs` runs of `arrays` from `first` on; what lies behind them is padding.
-
-        Only on the processor, where nothing is copied, is the first run of a chunk another than 0.
-        """
+    def __call__(self, device: Any, arrays: Mapping[str, DeviceArray], n_runs: int, /) -> None:
+        """Queue the kernel for the first `n_runs` runs of `arrays`; what lies behind them is padding."""
 
 
 @dataclass(frozen=True, slots=True)

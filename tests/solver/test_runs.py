@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
-from solver.devices.cpu import run_block
+from solver.devices.cpu import run_block, run_chunks
 from solver.ensemble import integrate
 from solver.numerics.recipe import Recipe
 from solver.numerics.status import Status, describe
@@ -250,3 +252,31 @@ def test_an_error_in_a_thread_reaches_the_caller():
 
     with pytest.raises(RuntimeError, match="no run"):
         run_block(failing_block, 5000, (), threads=2)
+
+
+def test_a_thread_goes_on_with_the_next_chunk_while_another_is_not_done_with_the_first():
+    further, seen = threading.Event(), []
+
+    def block(lo, hi):
+        sum(range(200_000))
+        if lo >= 600:
+            further.set()
+        elif lo > 0:
+            seen.append(further.wait(60.0))
+
+    run_chunks(block, ((0, 600), (600, 1200)), (), threads=2, least=300, told=seen.append)
+    assert seen == [0, True, 1, 2]
+
+
+def test_what_is_raised_when_a_chunk_is_done_ends_the_threads():
+    def block(lo, hi):
+        sum(range(200_000))
+
+    def told(done):
+        if done == 1:
+            message = f"enough after {done}"
+            raise RuntimeError(message)
+
+    with pytest.raises(RuntimeError, match="enough after 1"):
+        run_chunks(block, [(lo, lo + 1000) for lo in range(0, 10_000, 1000)], (), threads=2, told=told)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("solver-cpu")]
