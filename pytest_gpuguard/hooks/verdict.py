@@ -131,11 +131,10 @@ class Verdict:
             payload["leaks"] = leaks
         if faults:
             payload["faults"] = faults
-        filled, now = {name: entries for name, entries in payload.items() if entries}, time.monotonic()
-        if not filled and now - self._told_at < _SELDOM:
-            return {}
-        counts = self._guard.tracker.counts()
-        if not filled and counts is self._told:
+        # Worked out also where they are not told: until then each test would be looked at for them.
+        counts, now = self._guard.tracker.counts(), time.monotonic()
+        filled = {name: entries for name, entries in payload.items() if entries}
+        if not filled and (counts is self._told or now - self._told_at < _SELDOM):
             return {}
         self._told, self._told_at = counts, now
         return filled | self._state()
