@@ -339,3 +339,25 @@ def test_where_no_test_ran_but_the_run_fails_for_it_there_is_a_record(run):
 
 def test_what_only_collects_does_not_fail_for_a_device_that_nothing_could_use(run):
     assert run.watched("--collect-only", "--gpuguard-require=gpu", test_it="def test_it(): pass").ret == 0
+
+
+FORKED = """
+    import os
+
+    def test_forks():
+        child = os.fork()
+        if not child:
+            raise RuntimeError("the child goes on as a second pytest")
+        os.waitpid(child, 0)
+
+    def test_later():
+        pass
+"""
+
+
+def test_a_child_that_goes_on_as_a_second_pytest_leaves_the_record_alone(run_plain):
+    inner = run_plain.watched(test_it=FORKED)
+    assert {span.nodeid.partition("::")[2]: span.outcome for span in inner.report.tests} == {
+        "test_forks": "passed",
+        "test_later": "passed",
+    }
