@@ -62,7 +62,7 @@ class Hasty(CudaDevice):
 
 
 class Careless(CudaDevice):
-    """A device one of whose lanes does not wait for the others."""
+    """A device one of whose streams does not wait for the others."""
 
     def __init__(self, stream):
         super().__init__()

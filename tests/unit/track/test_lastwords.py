@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
+import io
 import subprocess
 import sys
+
+import pytest
+
+from pytest_gpuguard.track.lastwords import Timer
 
 FORKS = """
 import faulthandler, os, signal, sys, time
@@ -47,3 +53,21 @@ def test_it_is_let_go_around_forks_and_armed_again(tmp_path):
     assert done.stdout == "7 7 7\n7\n", done.stderr
     assert done.returncode == 1
     assert "Timeout" in stacks.read_text()
+
+
+def test_it_is_armed_anew_as_seldom_as_it_may_be_late_and_never_comes_early(monkeypatch):
+    armed = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda seconds, **_: armed.append(seconds))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: None)
+    timer = Timer(io.BytesIO())
+    latest = []
+    for now in range(21):
+        before = len(armed)
+        timer.keep(now, now + 600.0)
+        if len(armed) > before:
+            latest.append(now + armed[-1])
+        assert now + 600.0 <= latest[-1] <= now + 605.0
+    assert len(armed) == 4
+    timer.cancel()
+    timer.keep(30.0, 32.0)
+    assert armed[-1] == pytest.approx(2.2)
