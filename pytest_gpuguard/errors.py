@@ -7,13 +7,12 @@ the host has, ``2xx`` buffers, streams and events, ``3xx`` budget, ``4xx`` devic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["CATALOGUE", "Code", "GuardError"]
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(NamedTuple):
     """One entry of the catalogue."""
 
     number: str

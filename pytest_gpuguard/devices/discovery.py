@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.visible import choices, visible
@@ -20,8 +19,7 @@ _PATIENCE = 5.0
 _MODES = {0: "DEFAULT", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """One device: uuid, model, bytes of memory in all, compute capability (None where it cannot be told).
 
     ``mode`` is its compute mode, ``parent`` the uuid of the device of which it is a MIG part.
@@ -35,8 +33,7 @@ class Device:
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Discovery:
+class Discovery(NamedTuple):
     """The devices that a process sees, in CUDA's order; ``evidence`` says why none, or what is in doubt."""
 
     devices: tuple[Device, ...] = ()
@@ -152,7 +149,7 @@ def _ask(nvml: Any) -> tuple[list[Device], list[Device]]:
         handles = [nvml.nvmlDeviceGetHandleByIndex(number) for number in range(nvml.nvmlDeviceGetCount())]
         devices = [_device(nvml, handle) for handle in handles]
         parts = [
-            replace(_device(nvml, part), parent=device.uuid)
+            _device(nvml, part)._replace(parent=device.uuid)
             for device, handle in zip(devices, handles, strict=True)
             for part in _parts(nvml, handle)
         ]
@@ -176,9 +173,9 @@ def _device(nvml: Any, handle: Any) -> Device:
     )
     with contextlib.suppress(nvml.NVMLError):  # not supported, such as of a part
         major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-        found = replace(found, capability=(int(major), int(minor)))
+        found = found._replace(capability=(int(major), int(minor)))
     with contextlib.suppress(nvml.NVMLError):
-        found = replace(found, mode=_MODES.get(int(nvml.nvmlDeviceGetComputeMode(handle)), "DEFAULT"))
+        found = found._replace(mode=_MODES.get(int(nvml.nvmlDeviceGetComputeMode(handle)), "DEFAULT"))
     return found
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_gpuguard.budget.account import Account
 
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Uses"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     account: Account
     wide: bool = False
     block: bool = False

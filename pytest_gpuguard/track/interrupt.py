@@ -15,8 +15,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Interrupter"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     owner: Owner
     still: Callable[[FrameType | None], bool]
     error: Callable[[], BaseException]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -58,14 +57,14 @@ def _child(pid: int) -> tuple[tuple[int, str], _Child] | None:
     return (pid, words[19]), child
 
 
-@dataclass(frozen=True, eq=False)
 class ProcessSuspect(Suspect):
     """A child whose owner has ended."""
 
-    child: _Child
-    birth: Birth
     kind = "process"
     code = "GPG103"
+
+    def __init__(self, child: _Child, birth: Birth) -> None:
+        self.child, self.birth = child, birth
 
     @property
     def patient(self) -> bool:  # type: ignore[override]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,15 +37,15 @@ class _Segment(NamedTuple):
     mapped: bool
 
 
-@dataclass(frozen=True, eq=False)
 class SegmentSuspect(Suspect):
     """A segment whose owner has ended."""
 
-    segment: _Segment
-    birth: Birth
     kind = "shm"
     code = "GPG104"
     patient = False
+
+    def __init__(self, segment: _Segment, birth: Birth) -> None:
+        self.segment, self.birth = segment, birth
 
     @property
     def what(self) -> str:

@@ -15,7 +15,6 @@ import re
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track import natives, procfs
@@ -76,15 +75,13 @@ class RawThread:
         return repr(self.function)
 
 
-@dataclass(frozen=True, eq=False)
 class TaskSuspect(Suspect):
     """A raw or native thread whose owner has ended."""
 
-    tid: int
-    task: _Task
-    raw: RawThread | None
-    birth: Birth
     kind = "thread"
+
+    def __init__(self, tid: int, task: _Task, raw: RawThread | None, birth: Birth) -> None:
+        self.tid, self.task, self.raw, self.birth = tid, task, raw, birth
 
     @property
     def code(self) -> str:  # type: ignore[override]

@@ -11,7 +11,6 @@ import functools
 import itertools
 import sys
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track import procfs
@@ -54,14 +53,14 @@ _STOPPED_AT_EXIT = frozenset(
 _SERIAL = itertools.count()
 
 
-@dataclass(frozen=True, eq=False)
 class ThreadSuspect(Suspect):
     """A live thread whose owner has ended."""
 
-    thread: threading.Thread
-    birth: Birth
     kind = "thread"
     code = "GPG101"
+
+    def __init__(self, thread: threading.Thread, birth: Birth) -> None:
+        self.thread, self.birth = thread, birth
 
     @property
     def what(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pytest_gpuguard.devices.discovery import Device
@@ -12,7 +10,7 @@ from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.plan.placement import chosen, distribute
 
 A, B, C = (Device(f"GPU-{name}", "X", 1) for name in "abc")
-M, N = (replace(A, uuid=f"MIG-{name}", parent="GPU-p") for name in "mn")
+M, N = (A._replace(uuid=f"MIG-{name}", parent="GPU-p") for name in "mn")
 
 
 @pytest.mark.parametrize(
@@ -24,10 +22,10 @@ M, N = (replace(A, uuid=f"MIG-{name}", parent="GPU-p") for name in "mn")
         ([A], 3, False, ["a", "a", "a"]),
         ([M, N], 3, False, ["m", "n", "m"]),
         ([A, M], 2, False, ["a", "m"]),
-        ([A, replace(B, mode="PROHIBITED"), C], 2, False, ["a,c", "c,a"]),
-        ([replace(A, mode="PROHIBITED")], 2, False, []),
-        ([replace(A, mode="EXCLUSIVE_PROCESS"), B], 2, False, ["a,b", "b,a"]),
-        ([replace(A, mode="EXCLUSIVE_PROCESS"), B, C], 3, True, ["a", "b", "c"]),
+        ([A, B._replace(mode="PROHIBITED"), C], 2, False, ["a,c", "c,a"]),
+        ([A._replace(mode="PROHIBITED")], 2, False, []),
+        ([A._replace(mode="EXCLUSIVE_PROCESS"), B], 2, False, ["a,b", "b,a"]),
+        ([A._replace(mode="EXCLUSIVE_PROCESS"), B, C], 3, True, ["a", "b", "c"]),
         ([], 2, False, []),
     ],
 )
@@ -37,7 +35,7 @@ def test_each_worker_sees_its_own_first(devices, workers, isolate, seen):
 
 
 def test_more_workers_than_exclusive_devices_are_refused():
-    exclusive = [replace(device, mode="EXCLUSIVE_PROCESS") for device in (A, B)]
+    exclusive = [device._replace(mode="EXCLUSIVE_PROCESS") for device in (A, B)]
     with pytest.raises(GuardError, match=r"3 workers for 2 device.s.: 2 of them would share X \(GPU-a\)"):
         distribute(exclusive, 3, isolate=False)
 
