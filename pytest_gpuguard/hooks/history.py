@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_gpuguard.hooks.affinity import SEEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     import pytest
 
@@ -48,7 +48,7 @@ class Remembering:
         config: pytest.Config,
         settings: Settings,
         notes: list[str],
-        spans: Callable[[], Iterable[TestSpan]],
+        spans: Callable[[], Collection[TestSpan]],
     ) -> None:
         self._config, self._profile, self._notes, self._spans = config, settings.profile, notes, spans
         self._shared: set[str] = set()
@@ -61,26 +61,28 @@ class Remembering:
     def pytest_sessionfinish(self) -> None:
         from pytest_gpuguard.plan.history import Measured, suggestions, wrong_claims
 
-        run = {
-            span.nodeid: Measured(span.stop - span.start, span.peak, span.reserved) for span in self._spans()
+        spans = self._spans()
+        seconds = {span.nodeid: span.stop - span.start for span in spans}
+        used = {
+            span.nodeid: Measured(span.peak, span.reserved) for span in spans if span.peak or span.reserved
         }
-        self._keep(run)
-        lines = wrong_claims(run)
+        self._keep(seconds, used)
+        lines = wrong_claims(used)
         self._notes += lines[:_SHOWN]
         if len(lines) > _SHOWN:
             self._notes.append(f"{len(lines) - _SHOWN} more claims are far from what was used")
         if self._profile is not None:
             try:
-                self._profile.write_text(suggestions(run), encoding="utf-8")
+                self._profile.write_text(suggestions(used), encoding="utf-8")
             except OSError as problem:
                 self._notes.append(f"the profile could not be written: {problem}")
 
-    def _keep(self, run: dict[str, Measured]) -> None:
+    def _keep(self, seconds: dict[str, float], used: dict[str, Measured]) -> None:
         from pytest_gpuguard.plan.history import stored
 
         cache = getattr(self._config, "cache", None)
-        if cache is None or not run:
+        if cache is None or not seconds:
             return
         history = remembered(self._config)
-        history.learn(run, self._shared)
+        history.learn(seconds, used, self._shared)
         cache.set(KEY, stored(history))

@@ -77,13 +77,14 @@ def carriers(items: Iterable[pytest.Item], names: Collection[str]) -> Iterator[p
     Asked of every test of a suite, nearly all of which have none: what they are in is looked at once.
     """
     inside: dict[int, bool] = {}
+    wanted = frozenset(names)
     for item in items:
         parent = item.parent
         marked = inside.get(id(parent))
         if marked is None:
             above = parent.iter_markers() if parent is not None else ()
             marked = inside[id(parent)] = any(mark.name in names for mark in above)
-        if marked or any(mark.name in names for mark in item.own_markers):
+        if marked or not wanted.isdisjoint([mark.name for mark in item.own_markers]):
             yield item
 
 

@@ -24,9 +24,8 @@ _MIB = 1 << 20
 
 
 class Measured(msgspec.Struct, gc=False):
-    """One test: seconds, bytes by resource at its peak, and what it had claimed."""
+    """One test: bytes by resource at its peak, and what it had claimed."""
 
-    seconds: float = 0.0
     peak: dict[str, int] | None = None
     claimed: dict[str, int] | None = None
 
@@ -45,16 +44,20 @@ class History(msgspec.Struct):
     claims: dict[str, dict[str, int]] = {}
     shared: list[str] = []
 
-    def learn(self, run: Mapping[str, Measured], shared: Iterable[str] = ()) -> None:
-        """Take what a run has measured."""
-        for nodeid, measured in run.items():
-            before = self.seconds.get(nodeid, measured.seconds)
-            self.seconds[nodeid] = round(before + _LATEST * (measured.seconds - before), 4)
-            for kept, now in ((self.peaks, measured.peak), (self.claims, measured.claimed)):
-                if now:
-                    kept[nodeid] = dict(now)
-                elif kept:
-                    kept.pop(nodeid, None)
+    def learn(
+        self, seconds: Mapping[str, float], used: Mapping[str, Measured], shared: Iterable[str] = ()
+    ) -> None:
+        """Take what a run has measured: seconds of each test, and what those used or claimed that did."""
+        known = self.seconds.get
+        self.seconds |= {
+            nodeid: round(_LATEST * now + (1 - _LATEST) * known(nodeid, now), 4)
+            for nodeid, now in seconds.items()
+        }
+        for kept in (self.peaks, self.claims):
+            for nodeid in kept.keys() & seconds.keys():
+                del kept[nodeid]
+        self.peaks |= {nodeid: dict(one.peak) for nodeid, one in used.items() if one.peak}
+        self.claims |= {nodeid: dict(one.claimed) for nodeid, one in used.items() if one.claimed}
         self.shared = sorted({*self.shared, *shared})
 
     def known(self, ids: Sequence[str]) -> dict[int, float]:

@@ -138,7 +138,7 @@ class MemoryProbe:
         self._pages = self._resident()
 
     def _resident(self) -> int:
-        return int(self._statm.read(128).split()[1]) * _PAGE
+        return int(self._statm.read(128).split(b" ", 2)[1]) * _PAGE
 
     @property
     def pulses(self) -> tuple[Callable[[], object], ...]:
@@ -146,7 +146,7 @@ class MemoryProbe:
 
     def _pulse(self) -> object:
         # What has grown is never like anything: a test may grow right after one that did.
-        return object() if self.moved() else self._pages
+        return self._pages if abs(self._resident() - self._pages) <= _ASKS else object()
 
     def moved(self) -> bool:
         return self.unable is None and abs(self._resident() - self._pages) > _ASKS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sysconfig
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -57,6 +56,9 @@ def _line(code: CodeType, instruction: int) -> int:
 
 @functools.cache
 def _bases(*names: str) -> frozenset[Path]:
+    # Most runs have no stack to show, and ask for no path.
+    import sysconfig
+
     # As written and as resolved: code objects carry whatever spelling was on the import path.
     written = {Path(sysconfig.get_path(name)) for name in names}
     return frozenset(written | {path.resolve() for path in written})
@@ -70,17 +72,15 @@ class Places:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._site = _bases("purelib", "platlib")
-        self._stdlib = _bases("stdlib", "platstdlib")
 
     def shown(self, filename: str) -> tuple[str, Role]:
         """Return ``filename`` as people should see it, and the role its place suggests."""
         path = Path(sound(filename))
-        for base in self._site:
+        for base in _bases("purelib", "platlib"):
             if path.is_relative_to(base):
                 relative = path.relative_to(base)
                 return f"<site>/{relative.as_posix()}", _library_role(relative)
-        for base in self._stdlib:
+        for base in _bases("stdlib", "platstdlib"):
             if path.is_relative_to(base):
                 return f"<stdlib>/{path.relative_to(base).as_posix()}", "library"
         if path.is_relative_to(self._root):

@@ -17,8 +17,9 @@ MIB = 1 << 20
 
 def test_the_last_run_counts_as_much_as_all_before_it():
     history = History()
-    history.learn({"a": Measured(1.0, {}, {"pinned": 7}), "b": Measured(2.0, {"pinned": 5}, {"pinned": 6})})
-    history.learn({"a": Measured(2.0)}, ["device"])
+    used = {"a": Measured({}, {"pinned": 7}), "b": Measured({"pinned": 5}, {"pinned": 6})}
+    history.learn({"a": 1.0, "b": 2.0}, used)
+    history.learn({"a": 2.0}, {}, ["device"])
     assert history.seconds == {"a": 1.5, "b": 2.0}
     assert history.peaks == {"b": {"pinned": 5}}
     assert history.claims == {"b": {"pinned": 6}}
@@ -45,10 +46,10 @@ def test_tests_that_say_nothing_have_the_need_that_was_measured():
 
 def test_claims_far_above_what_was_used_or_under_it_are_told():
     run = {
-        "above": Measured(0, {"pinned": 10 * MIB}, {"pinned": 50 * MIB, "pinned.regions": 1}),
-        "well": Measured(0, {"pinned": 10 * MIB}, {"pinned": 40 * MIB}),
-        "under": Measured(0, {"pinned": 10 * MIB}, {"pinned": 9 * MIB}),
-        "unmeasured": Measured(0, {}, {"pinned": 50 * MIB}),
+        "above": Measured({"pinned": 10 * MIB}, {"pinned": 50 * MIB, "pinned.regions": 1}),
+        "well": Measured({"pinned": 10 * MIB}, {"pinned": 40 * MIB}),
+        "under": Measured({"pinned": 10 * MIB}, {"pinned": 9 * MIB}),
+        "unmeasured": Measured({}, {"pinned": 50 * MIB}),
     }
     assert wrong_claims(run) == [
         "above claims 50.0 MiB pinned, and used only 10.0 MiB",
@@ -58,10 +59,10 @@ def test_claims_far_above_what_was_used_or_under_it_are_told():
 
 def test_marks_are_suggested_by_function_with_the_most_of_its_parameters():
     run = {
-        "t.py::test_a[1]": Measured(0, {"pinned": 10 * MIB + 1, "gpu.sim": MIB, "gpu.sim.slots": 1}),
-        "t.py::test_a[2]": Measured(0, {"pinned": 3 * MIB}, {"pinned": 64 * MIB}),
-        "t.py::test_b": Measured(0, {"pinned.regions": 1}),
-        "t.py::test_c": Measured(1.0),
+        "t.py::test_a[1]": Measured({"pinned": 10 * MIB + 1, "gpu.sim": MIB, "gpu.sim.slots": 1}),
+        "t.py::test_a[2]": Measured({"pinned": 3 * MIB}, {"pinned": 64 * MIB}),
+        "t.py::test_b": Measured({"pinned.regions": 1}),
+        "t.py::test_c": Measured(),
     }
     lines = [line for line in suggestions(run).splitlines() if not line.startswith("#")]
     assert lines == [
