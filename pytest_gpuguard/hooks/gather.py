@@ -20,6 +20,7 @@ from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.baseline import apply
 from pytest_gpuguard.report.build import Gathered, build, encode, group, happened
+from pytest_gpuguard.report.gathered import HERE
 from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.lines import wrapped
 from pytest_gpuguard.report.model import Run, RunReport, Setting, Worker
@@ -30,7 +31,7 @@ from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Collection, Generator, Iterable
     from pathlib import Path
 
     from pytest_gpuguard.hooks.guard import Guard
@@ -171,7 +172,7 @@ class Gather:
         stop: float,
         outcome: str,
         payload: dict[str, Any],
-        worker: str = "main",
+        worker: str = HERE,
     ) -> None:
         """Take what is known of a test, or of a phase of it, in seconds since the run's start."""
         if not payload and outcome == "passed":
@@ -216,12 +217,16 @@ class Gather:
     def cut_off(self, stall: dict[str, Any], deaths: list[dict[str, Any]]) -> None:
         """Write the record of a run that ends at once, in the test of ``stall``."""
         now = time.monotonic() - self.started
-        self._gathered.add_phase(stall["nodeid"], "main", now - stall["idle_s"], now, "failed")
-        self._gathered.workers.setdefault("main", Worker("main", os.getpid())).end = "killed"
+        self._gathered.add_phase(stall["nodeid"], HERE, now - stall["idle_s"], now, "failed")
+        self._gathered.workers.setdefault(HERE, Worker(HERE, os.getpid())).end = "killed"
         self.add({"stalls": [stall], "deaths": deaths, "notes": self.notes})
         self._write(build(self._gathered, self._head(1, "cut off"), self._shown()))
 
-    def spans(self) -> Iterable[TestSpan]:
+    def ask(self, ended: Callable[[], Iterable[tuple[str, float, float]]]) -> None:
+        """Have the tests of this process that have ended from ``ended``: node id, start and stop of each."""
+        self._gathered.here = ended
+
+    def spans(self) -> Collection[TestSpan]:
         """Return what is known of each test."""
         return self._gathered.tests
 
@@ -239,16 +244,17 @@ class Gather:
         result = yield
         if self._guard is not None:
             late = self._guard.verdict.late()
-            self._taken(late, "main")
+            self._taken(late, HERE)
             self.add(late)
-            self._finished("main")
+            self._finished(HERE)
             self._leaving = see_to_the_end(session, self._guard.threads.waited_for, self._settings.stall_end)
             self.notes += [self._leaving] if self._leaving else []
         if self._run_level() and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         self._report = self._build(int(session.exitstatus))
-        # Where nothing ran, the last run that is worth a look is another one.
-        if happened(self._report):
+        # Where nothing ran, the last run that is worth a look is another one. A test may have forked, and the
+        # child go on as a pytest of its own; the run is its parent's.
+        if happened(self._report) and self._folder.ours:
             self._write(self._report)
         return result
 

@@ -13,6 +13,7 @@ import pytest
 
 from pytest_gpuguard.hooks.deaths import death_error, death_record, expected
 from pytest_gpuguard.hooks.dossier import Dossier
+from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.lifeline import Lifeline
 from pytest_gpuguard.hooks.probes import probes_for, things_of
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import CodeType
 
-    from pytest_gpuguard.hooks.keeping import Keeping
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
@@ -72,7 +72,7 @@ class Guard:
     def __init__(
         self, config: pytest.Config, settings: Settings, folder: RunFolder | None, worker: str, started: float
     ) -> None:
-        self._settle, self._started, self._begun = settings.settle, started, 0.0
+        self._settle = settings.settle
         #: What phases have ended with, until they are reported: a traceback keeps things alive.
         self.errors: dict[str | None, BaseException] = {}
         #: The running test, and the worst outcome of its phases so far.
@@ -85,7 +85,7 @@ class Guard:
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         # Of each fixture; empty for one that only hands on its parameter.
         self._scopes: dict[pytest.FixtureDef[Any], str] = {}
-        self.scene = Scene()
+        self.scene = Scene(code=lambda: _code(getattr(self.item, "obj", None)))
         self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
         Unclosed.register(config, probes)
         self.interrupter = Interrupter(self.scene, self._entries)
@@ -130,7 +130,7 @@ class Guard:
         self.monitor = Monitor(self._look)
         self.deaths.alarm = self.monitor.alarm
         #: Ends it where nothing in it can use CUDA any more.
-        self.sticky = StickyErrors(config, worker, started)
+        self.sticky = StickyErrors(config, worker, started, self.scene)
         #: Says who had the memory where it runs out.
         self.shortages = Shortages(folder, worker, started, self.dossier)
         self.lifeline.failed += [self.shortages.look, self.sticky.look]
@@ -140,10 +140,8 @@ class Guard:
         self.known = Known(settings.baseline, config.hook, KINDS.union(*(probe.kinds for probe in probes)))
         #: What the tests hold of the budget.
         self.leasing: Leasing | None = None
-        #: The journal of this process.
-        self.keeping: Keeping | None = None
-        #: Told of the end of each test: node id, start, stop, outcome, payload.
-        self.tell: Callable[[str, float, float, str, dict[str, Any]], object] = lambda *_: None
+        #: What is kept of each test.
+        self.keeping = Keeping(None if folder is None else folder.path, worker, started)
 
     def lease_by(self, leasing: Leasing) -> None:
         """Claim what tests need from ``leasing``, from now on."""
@@ -151,6 +149,7 @@ class Guard:
         self.shortages.desk = leasing.desk
         self.dossier.leases, self.dossier.edges = leasing.desk.described, leasing.desk.edges
         leasing.uses.saw = self.lifeline.used
+        leasing.running = lambda: self.item if self.scene.owner is not None else None
 
     def install(self, config: pytest.Config) -> None:
         """Put every wrapper in place; each is taken out again when the configuration ends."""
@@ -180,13 +179,11 @@ class Guard:
         if self.lifeline.lost:
             self._attend()
         # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
-        if self.leasing is not None:
-            self.leasing.claim(item)
-        failed = item.session.testsfailed
-        self.sticky.last, self.outcome = nextitem is None, "passed"
-        self._begun = self.begin(item) - self._started
-        if self.keeping is not None:
-            self.keeping.begin(item.nodeid, self._begun)
+        leasing, failed = self.leasing, item.session.testsfailed
+        if leasing is not None and leasing.attended:
+            leasing.claim(item)
+        self.scene.last, self.outcome = nextitem is None, "passed"
+        self.begin(item)
         try:
             result = yield
             if self.outcome == "passed" and item.session.testsfailed > failed:
@@ -198,8 +195,8 @@ class Guard:
         finally:
             if self.scene.owner is not None:
                 self.over({})
-            if self.leasing is not None:
-                self.leasing.free()
+            if leasing is not None and leasing.attended:
+                leasing.free()
             if self.sticky.leaves:
                 self.sticky.leave(item.session)
 
@@ -212,14 +209,13 @@ class Guard:
         # A test can take the GIL before the monitor has run at all.
         self.lifeline.beat(time.monotonic())
 
-    def begin(self, item: pytest.Item) -> float:
+    def begin(self, item: pytest.Item) -> None:
         """Take note that a test begins, or is run again: then it is a new owner, under the same protocol."""
         self.item, now = item, time.monotonic()
-        owner = Owner("function", item.nodeid, None, _code(getattr(item, "obj", None)))
+        owner = Owner("function", self.keeping.begin(item, now))
         self.scene.begin(owner, getattr(item, "fixturenames", ()), now)
         if self.lifeline.vitals is not None:
             self.lifeline.phase("setup")
-        return now
 
     def running(self) -> set[str]:
         """Return the node id of the running test, if there is one."""
@@ -227,16 +223,11 @@ class Guard:
 
     def over(self, payload: dict[str, Any]) -> None:
         """Take note that the test, or this run of it, has ended and was judged, or was broken off."""
-        owner = self.scene.owner
-        assert owner is not None
+        # What came after it was asked whether there is anything to tell is told with the next one.
         self.scene.end()
         if self.errors:
             self.errors.clear()
-        # What came after it was asked whether there is anything to tell is told with the next one.
-        now = time.monotonic() - self._started
-        if self.keeping is not None:
-            self.keeping.end(owner.node, self._begun, now, self.outcome, payload)
-        self.tell(owner.node, self._begun, now, self.outcome, payload)
+        self.keeping.end(time.monotonic(), self.outcome, payload)
 
     def _phase(self, phase: Phase) -> None:
         scene = self.scene
@@ -320,7 +311,7 @@ class Guard:
             self._phase("call")
         elif when == "call":
             self._phase("teardown")
-        elif self.verdict.stirred():
+        elif (self.verdict.wary or not self.tracker.still()) and self.verdict.stirred():
             self.verdict.demand()
 
     def note(self, report: pytest.TestReport) -> None:

@@ -27,7 +27,7 @@ from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.uses import Uses
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from pytest_gpuguard.budget import Lease
     from pytest_gpuguard.budget.account import Account
@@ -71,10 +71,10 @@ class Leasing:
         self._config, self._settings, self.desk = config, settings, desk
         self._names: tuple[str, ...] = ()
         self._modules: frozenset[str] = frozenset()
-        # Whether any test or fixture of the suite says what it needs.
-        self._asked = False
-        # Whether anybody has asked the desk for anything, or will.
-        self._attended = False
+        #: Whether anybody has asked the desk for anything, or will: without that there is nothing to be done.
+        self.attended = False
+        #: Returns the running test; what is claimed for one, it waits for before it runs.
+        self.running: Callable[[], pytest.Item | None] = lambda: None
         self._item: pytest.Item | None = None
         self._lease: Lease | None = None
         self._refusal: tuple[Exception, Mapping[str, int]] | None = None
@@ -91,10 +91,10 @@ class Leasing:
     # When every other hook, of whatever conftest, has added its marks; and before tests are shared out.
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        config, items = session.config, session.items
+        config, items, asked = session.config, session.items, False
         self._names = names_in_force(config)
         for item in carriers(items, self._names):
-            self._asked = True
+            asked = True
             try:
                 item.stash[_DEMAND] = demand_of(item, self._names)
             except pytest.UsageError as error:
@@ -103,14 +103,14 @@ class Leasing:
                     raise
                 item.stash[_WRONG] = error
         if anything_declared():
-            self._asked = True
+            asked = True
             self._modules = frozenset(str(item.path) for item in items)
             config.pluginmanager.register(_Parts(self), "gpuguard-parts")
-        if self._asked:
+        if asked:
             self._attend()
 
     def _attend(self) -> None:
-        self._attended = True
+        self.attended = True
         plugins = self._config.pluginmanager
         if not plugins.has_plugin("gpuguard-claims"):
             plugins.register(_Claims(self), "gpuguard-claims")
@@ -120,8 +120,6 @@ class Leasing:
     def claim(self, item: pytest.Item) -> None:
         """Claim everything that ``item`` is known to need; errors are kept for its set-up."""
         self._item = item
-        if not self._asked:  # nearly always
-            return
         wrong = item.stash.get(_WRONG, None)
         self._refusal = (wrong, {}) if wrong is not None else None
         own = item.stash.get(_DEMAND, None)
@@ -174,11 +172,8 @@ class Leasing:
 
     def free(self) -> None:
         """Give back what the running test held; what wide fixtures hold stays."""
-        self._item = None
-        if not (self._asked or self.uses.any):
-            return
         leases = [*self._late, self._lease]
-        self._lease = self._refusal = self._account = None
+        self._item = self._lease = self._refusal = self._account = None
         self._foreseen, self._late = [], []
         self.uses.end()
         for lease in leases:
@@ -194,8 +189,9 @@ class Leasing:
 
     def _note_waits(self, before: int) -> None:
         waited = sum(wait["to"] - wait["from"] for wait in self.desk.waits[before:])
-        if waited and self._item is not None:
-            properties = self._item.user_properties
+        item = self._item or self.running()
+        if waited and item is not None:
+            properties = item.user_properties
             waited += sum(float(str(value)) for name, value in properties if name == _WAITED)
             properties[:] = [entry for entry in properties if entry[0] != _WAITED]
             properties.append((_WAITED, round(waited, 3)))
@@ -268,7 +264,7 @@ class Leasing:
         """Whether there is anything to be known of the budget since the last time."""
         if self.uses.any or self._account is not None:
             return True
-        return self._attended and not self.desk.quiet
+        return self.attended and not self.desk.quiet
 
     def payload(self) -> dict[str, Any]:
         """Return what is to be known of the budget since the last time, and forget it."""

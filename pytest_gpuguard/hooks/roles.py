@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from pytest_gpuguard.hooks.desk import Desk
 from pytest_gpuguard.hooks.gather import Gather, Reports
 from pytest_gpuguard.hooks.guard import Guard
 from pytest_gpuguard.hooks.history import Remembering
-from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.leasing import LEASING, Leasing
 from pytest_gpuguard.hooks.misspelt import warn_of_misspelt
 from pytest_gpuguard.hooks.modes import Modes
@@ -24,6 +22,7 @@ from pytest_gpuguard.hooks.runfolder import RunFolder
 from pytest_gpuguard.hooks.settings import resolve
 from pytest_gpuguard.hooks.transport import Publisher
 from pytest_gpuguard.hooks.ungrouped import Ungrouped
+from pytest_gpuguard.report.gathered import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +51,7 @@ def activate(config: pytest.Config) -> None:
     # xdist's controller runs no test: nothing is patched there.
     if config.getoption("dist", "no") == "no":
         placed = place_here(settings.devices)
-        guard = _guard(config, settings, folder, "main", run, time.monotonic())
+        guard = _guard(config, settings, folder, HERE, run, time.monotonic())
     gather = Gather(config, settings, folder, run, guard)
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")
@@ -67,7 +66,8 @@ def activate(config: pytest.Config) -> None:
     remembering = Remembering(config, settings, gather.notes, gather.spans)
     config.pluginmanager.register(remembering, "gpuguard-remembering")
     if guard is not None:
-        guard.tell = gather.took
+        guard.keeping.tell = gather.took
+        gather.ask(guard.keeping.ended)
         guard.unusual.append(modes.reported)
         begun = guard.running
 
@@ -94,8 +94,7 @@ def activate(config: pytest.Config) -> None:
 def _as_the_controller_says(settings: Settings, shared: Mapping[str, str]) -> Settings:
     """Return ``settings`` with the controller's budget: a worker may have another environment or folder."""
     folder = shared.get("folder")
-    return replace(
-        settings,
+    return settings._replace(
         budget_dir=Path(folder) if folder else settings.budget_dir,
         pool=shared.get("pool", settings.pool),
     )
@@ -117,11 +116,9 @@ def _guard(
     config.add_cleanup(desk.close)
     guard.install(config)
     config.pluginmanager.register(guard.known, "gpuguard-known")
-    if folder is not None:
-        guard.keeping = Keeping(folder.path, worker, started)
-        config.pluginmanager.register(guard.keeping, "gpuguard-keeping")
+    config.pluginmanager.register(guard.keeping, "gpuguard-keeping")
     Publisher.register(config, leasing)
-    Ungrouped.register(config, guard.tracker.notes.setdefault)
+    Ungrouped.register(config, guard.tracker.note)
     config.pluginmanager.register(AbsentLibraries(), "gpuguard-absent")
     # Registered later, asked earlier: what tests need is known when it is published.
     config.pluginmanager.register(leasing, "gpuguard-leasing")

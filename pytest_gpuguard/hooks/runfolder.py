@@ -84,6 +84,7 @@ class RunFolder:
         self._request = path / "request"
         #: Whether it is to be there when the run is over.
         self.kept = False
+        self._pid = os.getpid()
 
     @classmethod
     def create(cls, config: pytest.Config, run: str) -> RunFolder:
@@ -100,12 +101,17 @@ class RunFolder:
         made = cls(folder)
 
         def leave() -> None:
-            if not made.kept:
+            if made.ours and not made.kept:
                 shutil.rmtree(folder, ignore_errors=True)
             release()
 
         config.add_cleanup(leave)
         return made
+
+    @property
+    def ours(self) -> bool:
+        """Whether this process has made or joined it, rather than being forked from one that has."""
+        return os.getpid() == self._pid
 
     @classmethod
     def join(cls, path: str) -> RunFolder | None:
@@ -126,7 +132,7 @@ class RunFolder:
 
     def write_state(self, worker: str, state: dict[str, Any]) -> None:
         """Write the state of one process, whole or not at all."""
-        self._replace(self.path / "state" / f"{worker}.json", json.dumps(state))
+        self._replace(self.path / "state" / f"{worker}.json", json.dumps(state).encode())
 
     def states(self, since_ns: int) -> list[dict[str, Any]]:
         """Return the states written since ``since_ns``, by worker."""
@@ -167,7 +173,7 @@ class RunFolder:
 
     def write_end(self, worker: str, why: dict[str, Any]) -> None:
         """Say why a process is ended, before it is."""
-        self._replace(self.vital(worker, "end"), json.dumps(why))
+        self._replace(self.vital(worker, "end"), json.dumps(why).encode())
 
     def end_of(self, worker: str) -> dict[str, Any]:
         """Return why we ended a process; empty when we did not."""
@@ -194,7 +200,7 @@ class RunFolder:
 
     def write_head(self, encoded: bytes) -> None:
         """Write what is known of the run when it begins."""
-        self._replace(self.path / HEAD, encoded.decode())
+        self._replace(self.path / HEAD, encoded)
 
     def forget_journals(self) -> None:
         """Remove journals and vitals: all that they say is in the record."""
@@ -205,7 +211,7 @@ class RunFolder:
     def write_report(self, encoded: bytes) -> Path:
         """Write the record; return its path."""
         path = self.path / REPORT
-        self._replace(path, encoded.decode())
+        self._replace(path, encoded)
         return path
 
     def export(self, folder: Path, views: Mapping[str, str]) -> None:
@@ -224,7 +230,7 @@ class RunFolder:
             (folder / ".gitignore").write_text("*\n")
         for name, text in views.items():
             _refuse_if_theirs(folder / name)
-            self._replace(folder / name, text)
+            self._replace(folder / name, text.encode())
         shutil.copy2(self.path / REPORT, folder / REPORT)
         for old in (folder / "stacks").glob("*.txt"):
             if _STACKS.fullmatch(old.name):
@@ -234,7 +240,7 @@ class RunFolder:
             (folder / "stacks").rmdir()
 
     @staticmethod
-    def _replace(path: Path, text: str) -> None:
+    def _replace(path: Path, content: bytes) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         temporary.replace(path)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -28,8 +27,7 @@ _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off", ""})
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Every switch, read; times in seconds, amounts in bytes; None where nothing is said.
 
     Attributes
@@ -59,7 +57,7 @@ class Settings:
     devices: str
     require: str
     report: Path | None
-    shown: dict[str, tuple[str, str]] = field(default_factory=dict)
+    shown: dict[str, tuple[str, str]] = {}  # noqa: RUF012 - it is never written to
 
 
 def _truth(text: str, where: str) -> bool:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_gpuguard.devices.health import STICKY, glance, possible, unusable
+from pytest_gpuguard.devices.health import STICKY, glance, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pytest_gpuguard.track.scope import Scene
 
 __all__ = ["LEAVING", "StickyErrors"]
 
@@ -44,19 +46,18 @@ class StickyErrors:
         Name of this process.
     started
         The run's start in monotonic seconds.
+    scene
+        What is running.
     """
 
-    def __init__(self, config: pytest.Config, worker: str, started: float) -> None:
-        self._worker, self._started = worker, started
+    def __init__(self, config: pytest.Config, worker: str, started: float, scene: Scene) -> None:
+        self._worker, self._started, self._scene = worker, started, scene
         self._distributed = hasattr(config, "workerinput")
         #: The error, once there is one.
         self._error = 0
-        self._none_among = -1
         self._found: dict[str, Any] | None = None
         #: Whether this process, or the run, ends after the test that is over.
         self.leaves = False
-        #: Whether no test follows in this process.
-        self.last = False
         #: Returns the tests that have not begun; there is none in a worker.
         self.left: Callable[[], list[str]] = list
 
@@ -89,7 +90,7 @@ class StickyErrors:
 
     @property
     def _consequence(self) -> str:
-        if self.last:
+        if self._scene.last:
             return "no test follows in it"
         if self._distributed:
             return "the worker ends after this test; its other tests run elsewhere"
@@ -97,11 +98,6 @@ class StickyErrors:
 
     def stirred(self) -> bool:
         """Return whether there is an error that stays, as far as one knows without waiting."""
-        if self._none_among == len(sys.modules):
-            return False  # nothing was imported since there was nobody who could use a device
-        if not (self._error or possible()):
-            self._none_among = len(sys.modules)
-            return False
         return bool(self._error or glance())
 
     def judge(self, report: pytest.TestReport, *, again: bool) -> list[dict[str, Any]]:
@@ -125,13 +121,13 @@ class StickyErrors:
             self._found = None
             return []
         assert self._found is not None
-        self.leaves = not self.last
+        self.leaves = not self._scene.last
         if self.leaves and self._distributed:
             report.user_properties.append((LEAVING, self._name))
         return [self._found | {"what": self._told()}]
 
     def _told(self) -> str:
-        if self.last:
+        if self._scene.last:
             return "no test followed in this process"
         if self._distributed:
             return f"{self._worker} ended after this test, its other tests ran elsewhere"

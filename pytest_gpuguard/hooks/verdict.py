@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.devices.health import possible
 from pytest_gpuguard.devices.modes import mode_used
 from pytest_gpuguard.hooks.deaths import death_record
 from pytest_gpuguard.hooks.junit import junit_properties
@@ -31,8 +32,8 @@ __all__ = ["ATTRIBUTE", "Verdict"]
 ATTRIBUTE = "gpuguard"
 
 _NAME = "gpuguard-verdict"
-#: For so many tests of which there is nothing to tell it stays: to come and go costs more than to be there.
-_LINGERS = 50
+#: For so many tests of which there is nothing to tell it stays: to come and go costs about as much as that.
+_LINGERS = 3
 #: Seconds for which counts that have only grown are not told again; the last ones come with the end.
 _SELDOM = 1.0
 
@@ -61,6 +62,8 @@ class Verdict:
         self._told: object = None
         self._told_at = float("-inf")
         self._quiet = 0
+        #: Whether more can have happened to a test than what the tracker feels.
+        self.wary = False
         #: Whether it is there.
         self.here = False
 
@@ -72,8 +75,10 @@ class Verdict:
             self._plugins.register(self, _NAME)
 
     def stirred(self) -> bool:
-        """Return whether there is anything to judge or to tell of the test that is over; asked after each."""
+        """Return whether there is anything to judge or to tell of the test that is over."""
         guard = self._guard
+        # Who claims, and who could use a device, tells nobody of it.
+        self.wary = possible() or (guard.leasing is not None and guard.leasing.attended)
         return bool(
             guard.tracker.moved()
             or guard.deaths.deaths

@@ -10,8 +10,9 @@ import msgspec
 from pytest_gpuguard.report.build import Gathered, build
 from pytest_gpuguard.report.journal import entries
 from pytest_gpuguard.report.model import Run, RunReport, Setting, TestSpan, Worker
-from pytest_gpuguard.report.places import CONTROLLER, HEAD, JOURNALS
+from pytest_gpuguard.report.places import CONTROLLER, HEAD, JOURNALS, SHEET
 from pytest_gpuguard.report.reading import UnreadableError
+from pytest_gpuguard.report.sheet import pairs, times_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +39,7 @@ def assemble(folder: Path, *, alive: bool) -> RunReport:
     gathered, read = Gathered(), _Reader()
     journals = (folder / JOURNALS).glob("*.jsonl")
     for path in sorted(journals, key=lambda path: (path.name == CONTROLLER, path.name)):
-        read.journal(gathered, entries(path))
+        read.journal(gathered, entries(path), times_in(path.with_suffix(SHEET)))
     unfinished = sorted(read.open.values(), key=lambda span: span.start)
     times = [span.stop for span in (*gathered.tests, *unfinished)]
     run = msgspec.structs.replace(
@@ -56,20 +57,28 @@ class _Reader:
 
     def __init__(self) -> None:
         self.open: dict[tuple[str, str], TestSpan] = {}
-        self._worker, self._pid, self._begun = "", 0, ("", 0.0)
+        self._worker, self._pid = "", 0
+        self._tests: list[str] = []
 
-    def journal(self, gathered: Gathered, lines: Iterable[dict[str, Any]]) -> None:
-        """Take one journal: its first entry says whose it is."""
-        self._worker, self._pid, self._begun = "", 0, ("", 0.0)
+    def journal(self, gathered: Gathered, lines: Iterable[dict[str, Any]], times: memoryview[float]) -> None:
+        """Take one journal, whose first entry says whose it is, and the sheet beside it."""
+        self._worker, self._pid, self._tests = "", 0, []
         for entry in lines:
             self._entry(gathered, entry)
+        # Now it is known which runs of a test have ended before the one whose times these are.
+        for test, (start, stop) in zip(self._tests, pairs(times), strict=False):
+            if start:
+                self._opened(gathered, test, start)
+            if stop:
+                del self.open[test, self._worker]
+                gathered.add_phase(test, self._worker, start, stop, "passed")
 
     def _entry(self, gathered: Gathered, entry: dict[str, Any]) -> None:
         """Take one entry; one that this version does not know, or cannot read, is passed over."""
         known = {
             "of": self._of,
             "begin": self._begin,
-            "passed": self._passed,
+            "tests": self._named,
             "end": self._end,
             "over": self._over,
             "down": self._down,
@@ -86,15 +95,16 @@ class _Reader:
         self._worker, self._pid = entry["of"], entry["pid"]
 
     def _begin(self, gathered: Gathered, entry: dict[str, Any]) -> None:
-        nodeid, worker, at = entry["begin"], self._worker, entry["at"]
-        gathered.workers.setdefault(worker, Worker(worker, self._pid, started=at))
-        self.open[nodeid, worker] = TestSpan(nodeid, worker, at, at, "unfinished")
-        self._begun = nodeid, at
+        self._opened(gathered, entry["begin"], entry["at"])
 
-    def _passed(self, gathered: Gathered, entry: dict[str, Any]) -> None:
-        nodeid, at = self._begun
-        self.open.pop((nodeid, self._worker), None)
-        gathered.add_phase(nodeid, self._worker, at, entry["passed"], "passed")
+    def _opened(self, gathered: Gathered, nodeid: str, at: float) -> None:
+        worker = gathered.workers.setdefault(self._worker, Worker(self._worker, self._pid, started=at))
+        worker.started = at if worker.started is None else min(at, worker.started)
+        self.open[nodeid, self._worker] = TestSpan(nodeid, self._worker, at, at, "unfinished")
+
+    def _named(self, gathered: Gathered, entry: dict[str, Any]) -> None:
+        del gathered
+        self._tests = msgspec.convert(entry["tests"], list[str])
 
     def _end(self, gathered: Gathered, entry: dict[str, Any]) -> None:
         nodeid, worker, payload = entry["end"], self._worker, entry.get("payload", {})

@@ -79,11 +79,12 @@ def _verdict(gathered: Gathered, groups: Sequence[LeakGroup], faults: int) -> Ve
 
 
 def _with_waits(gathered: Gathered) -> list[TestSpan]:
+    tests = sorted(gathered.tests, key=lambda span: span.start)
     for wait in gathered.waits:
         span = gathered.test(wait.nodeid, wait.worker)
         if span is not None:
             span.waited_s = round(span.waited_s + wait.ended - wait.began, 3)
-    return list(gathered.tests)
+    return tests
 
 
 def build(

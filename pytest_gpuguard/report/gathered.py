@@ -27,9 +27,12 @@ from pytest_gpuguard.report.model import (
 from pytest_gpuguard.report.subjects import known_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-__all__ = ["Gathered", "Payload", "leaks_of"]
+__all__ = ["HERE", "Gathered", "Payload", "leaks_of"]
+
+#: The name of the process that sums up, where tests run in it.
+HERE = "main"
 
 #: What a test's process sends: lists of plain values by name, such as ``leaks`` and ``waits``.
 Payload = dict[str, Any]
@@ -58,6 +61,8 @@ class Gathered:
         self._tests: dict[str, TestSpan] = {}
         #: Of tests of which nothing else is to be told: node id, worker, start and stop, one after the other.
         self.passed: list[Any] = []
+        #: Returns the same of the tests of this process: node id, start and stop of each.
+        self.here: Callable[[], Iterable[tuple[str, float, float]]] = tuple
         self.counts: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self._levels: dict[tuple[str, str], Levels] = {}
 
@@ -134,13 +139,20 @@ class Gathered:
 
     @property
     def tests(self) -> Collection[TestSpan]:
-        """What is known of each test, in the order of their first reports."""
+        """What is known of each test."""
         self._file()
-        return self._tests.values()
+        tests = self._tests
+        for nodeid, start, stop in self.here():
+            key = f"{HERE} {nodeid}"
+            span = tests.get(key)
+            if span is None:
+                tests[key] = TestSpan(nodeid, HERE, round(start, 4), round(stop, 4), "passed")
+            elif stop > span.stop:  # it was run again
+                span.stop = round(stop, 4)
+        return tests.values()
 
     def test(self, nodeid: str, worker: str) -> TestSpan | None:
-        """Return what is known of one test."""
-        self._file()
+        """Return what is known of one test, as of the last time that somebody asked for all."""
         return self._tests.get(f"{worker} {nodeid}")
 
     def levels(self) -> list[Levels]:

@@ -13,6 +13,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.forks import in_each_child
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -29,12 +31,16 @@ class Journal:
     Parameters
     ----------
     path
-        The file; its folder is made.
+        The file; its folder is made. None for no file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._page: mmap.mmap | None = None
         self._fd, self._at, self._size = -1, 0, 0
+        if path is None:
+            return
+        # Two that write to one place write over each other.
+        in_each_child(self.close)
         try:
             path.parent.mkdir(exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
@@ -43,11 +49,7 @@ class Journal:
 
     def write(self, **entry: Any) -> None:
         """Append one entry of plain values."""
-        self.line(f"{json.dumps(entry)}\n")
-
-    def line(self, text: str) -> None:
-        """Append one entry that is a line of JSON already, all of it ASCII."""
-        line = text.encode()
+        line = f"{json.dumps(entry)}\n".encode()
         page, begin = self._page, self._at
         end = begin + len(line)
         if page is None or end > len(page):

@@ -5,7 +5,7 @@ It has the name ``YYYYMMDD-HHMMSS-ffffff-xxxxxx`` (UTC), so that by name is by a
 
 from __future__ import annotations
 
-__all__ = ["ALIVE", "CONTROLLER", "HEAD", "JOURNALS", "PLACE", "REPORT", "VITAL"]
+__all__ = ["ALIVE", "CONTROLLER", "HEAD", "JOURNALS", "PLACE", "REPORT", "SHEET", "VITAL"]
 
 #: Folder of all runs, below that of pytest's cache.
 PLACE = "d/gpuguard"
@@ -17,5 +17,7 @@ REPORT = "report.json"
 VITAL = "vital"
 #: What is known of the run when it begins, and the folder of what its processes wrote since.
 HEAD, JOURNALS = "run.json", "journal"
+#: Ends the name of the sheet with the times of tests, which lies beside the journal of its process.
+SHEET = ".times"
 #: Journal of the process that sums up; it is the last word on what became of the others.
 CONTROLLER = "controller.jsonl"

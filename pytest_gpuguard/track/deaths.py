@@ -14,9 +14,11 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
+from pytest_gpuguard.track.scope import Birth, Owner
 from pytest_gpuguard.track.tasks import RawThread
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pytest_gpuguard.track.interrupt import Interrupter
-    from pytest_gpuguard.track.scope import Birth, Owner, Scene
+    from pytest_gpuguard.track.scope import Scene
     from pytest_gpuguard.track.threads import ThreadProbe
 
 __all__ = ["Death", "DeathWatch", "Expected", "Place"]
@@ -46,8 +48,7 @@ class Expected(Protocol):
         """Return whether the suite ignores that warning; ``raw`` for threads outside :mod:`threading`."""
 
 
-@dataclass(slots=True, eq=False)
-class Death:
+class Death(msgspec.Struct, eq=False):
     """A thread's end by an exception, while ``owner`` was the running test."""
 
     thread: str
@@ -60,19 +61,17 @@ class Death:
     interrupted: bool = False
 
 
-@dataclass(slots=True)
 class Place:
     """Where the main thread stays: the frames common to all samples, the lines seen at each depth.
 
     A sample is ``(id of frame, id of code, line)`` for each frame, outermost first.
     """
 
-    sample: InitVar[Sample]
-    since: float
-    frames: list[tuple[int, int]] = field(init=False)
-    seen: set[tuple[int, int, int]] = field(init=False)
+    def __init__(self, sample: Sample, since: float) -> None:
+        self._begin(sample, since)
 
-    def __post_init__(self, sample: Sample) -> None:
+    def _begin(self, sample: Sample, since: float) -> None:
+        self.since = since
         self.frames = [entry[:2] for entry in sample]
         self.seen = self._lines(sample)
 
@@ -92,8 +91,7 @@ class Place:
                 break
             same += 1
         if same < len(self.frames) - _LEAVES or not same:
-            self.since = now
-            self.__post_init__(sample)
+            self._begin(sample, now)
             return
         del self.frames[same:]
         lines = self._lines(sample)
@@ -224,6 +222,7 @@ class DeathWatch:
         if owner is not None:
             concerned = birth is not None and self._scene.concerns(birth)
             self.deaths.append(Death(name, what, error, birth, owner, concerned, self._clock()))
+            self._scene.stir()
             self.alarm()
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.arrivals import Arrivals
@@ -30,14 +29,14 @@ _FLAVOURS = {"mapped", "managed"}
 KNOWN = {"numba/cuda/memory_management/nrt.py": "numba keeps the memory of its runtime statistics"}
 
 
-@dataclass(frozen=True, eq=False)
 class HandleSuspect(Suspect):
     """A buffer, stream or event whose owner has ended."""
 
-    thing: Thing
-    #: Whether a thread that is alive may be about to give it back.
-    patient: bool = True
     by_reference = True
+
+    def __init__(self, thing: Thing, *, patient: bool = True) -> None:
+        # It may still go while a thread that is alive may be about to give it back.
+        self.thing, self.patient = thing, patient
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -182,7 +181,7 @@ class HandleProbe:
         patient = self._busy()
         for thing in self.living.all():
             if thing.kind in self.kinds and thing.birth.owner.ended and not thing.birth.reported:
-                yield HandleSuspect(thing, patient)
+                yield HandleSuspect(thing, patient=patient)
 
     def abandoned(self) -> list[HandleSuspect]:
         return [HandleSuspect(thing) for thing in self.living.all() if thing.birth.reported]

@@ -10,14 +10,16 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pytest_gpuguard.track.scope import BEFORE, Birth
 from pytest_gpuguard.track.stacks import capture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Hashable, Iterable
 
     from pytest_gpuguard.track.scope import Scene
 
@@ -27,8 +29,7 @@ __all__ = ["DRIVER", "Living", "Thing"]
 DRIVER = "numba driver"
 
 
-@dataclass(slots=True, eq=False)
-class Thing:
+class Thing(msgspec.Struct, eq=False):
     """A buffer, stream or event that was made and not freed so far.
 
     Attributes

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pytest_gpuguard.forks import in_each_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,14 +72,7 @@ class Opened:
     def __init__(self, path: str, *, folder: bool = False) -> None:
         self._path, self._flags = path, os.O_RDONLY | os.O_CLOEXEC | (os.O_DIRECTORY if folder else 0)
         self.fd = os.open(path.format(pid=os.getpid()), self._flags)
-        again = weakref.WeakMethod(self._again)
-
-        def after_fork() -> None:
-            method = again()
-            if method is not None:
-                method()
-
-        os.register_at_fork(after_in_child=after_fork)
+        in_each_child(self._again)
 
     def _again(self) -> None:
         if self.fd >= 0:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard.track.probe import Suspect
@@ -69,15 +68,14 @@ _READERS = (
 _CODES = {"pinned": "GPG201", "device": "GPG202"}
 
 
-@dataclass(eq=False)
 class ReaderSuspect(Suspect):
     """Memory that a library counted more under an owner that has ended."""
 
-    reader: _Reader
-    birth: Birth
-    grown: int
     patient = False
     by_reference = True
+
+    def __init__(self, reader: _Reader, birth: Birth, grown: int) -> None:
+        self.reader, self.birth, self.grown = reader, birth, grown
 
     @property
     def kind(self) -> str:  # type: ignore[override]
@@ -114,8 +112,8 @@ class ReaderProbe:
     """
 
     unable = None
-    #: An import may bring one of the libraries.
-    pulses = (sys.modules.__len__,)
+    #: An import may bring one of the libraries, for which everybody is asked.
+    pulses: tuple[Callable[[], object], ...] = ()
 
     def __init__(self, scene: Scene, kinds: frozenset[str]) -> None:
         self.kinds = kinds & _CODES.keys()

@@ -6,18 +6,20 @@ ends. So a thread of a session fixture is not blamed on the first test that uses
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.stacks import RawStack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from types import CodeType
-
-    from pytest_gpuguard.track.stacks import RawStack
+    from collections.abc import Callable, Collection, Iterator
 
 __all__ = ["BEFORE", "Birth", "Certainty", "Fixture", "Owner", "Phase", "Scene"]
 
@@ -26,8 +28,7 @@ Phase = Literal["setup", "call", "teardown"]
 Certainty = Literal["exact", "inherited", "inferred", "unknown"]
 
 
-@dataclass(slots=True, eq=False)
-class Fixture:
+class Fixture(msgspec.Struct, eq=False):
     """A fixture while it is set up, and what is known of what it made.
 
     Only the class of the value is kept: the value itself must be free to go.
@@ -45,8 +46,7 @@ class Fixture:
         return self.gave if self.gave is not None and closing_method(self.gave) is not None else None
 
 
-@dataclass(slots=True, eq=False)
-class Owner:
+class Owner(msgspec.Struct, eq=False):
     """The scope at whose end a thing is judged: one run of a test, or one set-up of a wider fixture.
 
     The frame of the test function or fixture is known by ``code``, so that a trace can be cut there. Scope
@@ -61,8 +61,7 @@ class Owner:
     failed: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class Birth:
+class Birth(msgspec.Struct, eq=False):
     """Where a thing comes from; kept as long as the thing, so it holds no frame and no object of the suite.
 
     ``what`` says what it does, as ``module:qualname``: a thread forgets its target when it ends.
@@ -97,6 +96,10 @@ class Scene:
         Wide fixtures that were set up and, but for the ended ones among them, wait for their teardown.
     closure
         Names of all fixtures of the running test.
+    code
+        Finds that of the function of the running test; asked where something is made that belongs to it.
+    last
+        Whether no test follows in this process.
     failed
         Whether a phase of the running test failed: its traceback then keeps objects alive.
     rerun
@@ -109,7 +112,8 @@ class Scene:
     makers
         Each finds the birth of the calling thread, if it knows it.
     news
-        Grows with every birth: as long as it does not, nobody has to ask what was made.
+        Another number with every birth, and with whatever else is to be told of the running test: as long as
+        it stays, nobody has to ask.
     """
 
     owner: Owner | None = None
@@ -123,7 +127,11 @@ class Scene:
     progress: float | None = None
     own: list[Fixture] = field(default_factory=list)
     makers: list[Callable[[], Birth | None]] = field(default_factory=list)
+    code: Callable[[], CodeType | None] = lambda: None
+    last: bool = False
     news: int = 0
+    # Counts for several threads at once.
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def begin(self, owner: Owner, closure: Collection[str], now: float) -> None:
         """A test begins (or begins again, when it is rerun)."""
@@ -135,6 +143,10 @@ class Scene:
         self.own.clear()
         if self.standing:
             self.standing = [standing for standing in self.standing if not standing.ended]
+
+    def stir(self) -> None:
+        """There is something to be told, or to be looked at, when the running test ends."""
+        self.news = next(self._numbers)
 
     def end(self) -> None:
         """No test is running any more."""
@@ -192,14 +204,16 @@ class Scene:
         now, in_main = time.monotonic(), threading.get_ident() == threading.main_thread().ident
         maker = None if in_main else next(filter(None, (find() for find in self.makers)), None)
         if maker is not None:
-            self.news += 1
+            self.stir()
             return Birth(what, maker.owner, maker.test, maker.phase, maker.fixture, "inherited", stack, now)
         return self.found(what, stack, "exact" if in_main else "inferred", now)
 
     def found(self, what: str, stack: RawStack, certainty: Certainty, now: float) -> Birth:
         """Return the record of a thing that is put down to what is in force."""
-        self.news += 1
+        self.stir()
         owner = self.owner_in_force(stack)
+        if owner is self.owner and owner.code is None:
+            owner.code = self.code()
         fixture = self.fixtures[-1] if self.fixtures else owner.fixture or self._torn_down(stack)
         test = self.owner.node if self.owner else ""
         return Birth(what, owner, test, self.phase, fixture, certainty, stack, now)

@@ -161,4 +161,5 @@ class StallWatch:
 
     def _report(self, stall: Stall) -> str:
         self.stalls.append(stall)
+        self._scene.stir()
         return self._dossier(stall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -124,19 +125,29 @@ class Tracker:
         """Look at the next judgement, although no counter may move: a wide owner has ended."""
         self._forced, self._news = True, None
 
-    def moved(self) -> bool:
-        """Return whether there is anything to judge or to count anew; asked after each test."""
+    def still(self) -> bool:
+        """Return whether surely nothing moved since the last look, as nearly always; asked at each end."""
+        if self._scene.news != self._news:
+            return False
         try:
-            # Nearly always nothing was born and no pulse differs: that much is asked here and now.
-            if self._scene.news == self._news:
-                for pulse, last in self._pulses:
-                    if pulse() != last:
-                        return self._moved()
-                return False
+            for pulse, last in self._pulses:
+                if pulse() != last:
+                    return False
+        except Exception:  # noqa: BLE001 - the look itself comes upon it, and says so
+            return False
+        return True
+
+    def moved(self) -> bool:
+        """Return whether there is anything to judge or to count anew."""
+        try:
             return self._moved()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
             self._give_up(fault)
             return True
+
+    def note(self, text: str) -> None:
+        """Have people know something of this process."""
+        self.notes[text] = self._news = None
 
     def _moved(self) -> bool:
         if self._forced or self._counts is None:
@@ -151,7 +162,9 @@ class Tracker:
     def _feel(self) -> None:
         """Take the births and pulses of now: before each look, so that what comes during it is news."""
         self._news = self._scene.news
-        self._pulses = [(pulse, pulse()) for probe in self._paced for pulse in probe.pulses]
+        # Whatever is imported may be what makes things.
+        pulses = [sys.modules.__len__, *(pulse for probe in self._paced for pulse in probe.pulses)]
+        self._pulses = [(pulse, pulse()) for pulse in pulses]
 
     def _rest(self) -> None:
         """See after a look whether all probes can be left alone until a birth or a pulse."""
@@ -181,8 +194,8 @@ class Tracker:
 
     def _give_up(self, fault: Exception) -> None:
         """Watch no longer, and say so: whatever is silent from here on proves nothing."""
-        self._fault, self._counts, self._news = f"it failed with {said(fault)}", None, None
-        self.notes[f"GPG901: leaks are no longer watched in {self._worker}: {said(fault)}"] = None
+        self._fault, self._counts = f"it failed with {said(fault)}", None
+        self.note(f"GPG901: leaks are no longer watched in {self._worker}: {said(fault)}")
 
     def _judge(self, *, verified: bool) -> list[dict[str, Any]]:
         if self._fault:
@@ -237,12 +250,12 @@ class Tracker:
     def note_excused(self) -> None:
         """Note what could not be judged, as the run is over: what the tracebacks of failed tests hold."""
         if self._excuses:
-            self.notes[f"not judged: {len(self._excuses)} held by the traceback of a failed test"] = None
+            self.note(f"not judged: {len(self._excuses)} held by the traceback of a failed test")
 
     def _note_late(self, suspects: Sequence[Suspect], waited: float) -> None:
         first = suspects[0]
         test = first.birth.test.rpartition("::")[2]
-        self.notes[f"settled late: {first.title} of {test or 'the session'} took {waited:.2g} s to go"] = None
+        self.note(f"settled late: {first.title} of {test or 'the session'} took {waited:.2g} s to go")
 
     def abandoned(self) -> list[Suspect]:
         """Return what was reported before and is still there."""

@@ -11,6 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_gpuguard.report.places import PLACE
+from pytest_gpuguard.report.runs import load
+
 SUITE = """
     import os, threading
     from pathlib import Path
@@ -353,6 +356,38 @@ FORKED = """
     def test_later():
         pass
 """
+
+
+KILLED = """
+    import os
+
+    parent = os.getpid()
+
+    def test_forks():
+        child = os.fork()
+        if not child:
+            raise RuntimeError("the child goes on as a second pytest")
+        os.waitpid(child, 0)
+
+    def test_later():
+        pass
+
+    def test_kills():
+        if os.getpid() == parent:
+            os.kill(parent, 9)
+"""
+
+
+def test_what_a_killed_parent_leaves_is_not_what_its_forked_child_has_done(run_plain):
+    inner = run_plain.watched(test_it=KILLED)
+    assert inner.ret == -9
+    (left,) = (inner.folder / ".pytest_cache" / PLACE).iterdir()
+    report = load(left)
+    assert [(span.nodeid.partition("::")[2], span.outcome) for span in report.tests] == [
+        ("test_forks", "passed"),
+        ("test_later", "passed"),
+    ]
+    assert [span.nodeid for span in report.unfinished] == ["test_it.py::test_kills"]
 
 
 def test_a_child_that_goes_on_as_a_second_pytest_leaves_the_record_alone(run_plain):

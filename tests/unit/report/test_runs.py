@@ -12,9 +12,10 @@ from filelock import FileLock
 
 from pytest_gpuguard.report.alive import hold
 from pytest_gpuguard.report.journal import Journal, entries
-from pytest_gpuguard.report.places import ALIVE, CONTROLLER, HEAD, JOURNALS, PLACE, REPORT
+from pytest_gpuguard.report.places import ALIVE, CONTROLLER, HEAD, JOURNALS, PLACE, REPORT, SHEET
 from pytest_gpuguard.report.reading import UnreadableError
 from pytest_gpuguard.report.runs import NoRunError, find, is_alive, load, runs_in
+from pytest_gpuguard.report.sheet import Sheet
 from tests.golden.record import RECORD
 
 
@@ -109,11 +110,11 @@ def cut(cache):
 def test_a_journal_with_torn_and_strange_lines_gives_all_the_others(cut):
     journal = Journal(cut / JOURNALS / "gw0-7.jsonl")
     journal.write(of="gw0", pid=7)
-    journal.write(begin="t.py::a", at=0.5)
+    journal.write(tests=["t.py::a", "t.py::b", "t.py::c", "t.py::d"])
     journal.write(end="t.py::a", start=0.5, at=1.5, outcome="failed", payload={})
-    journal.write(begin="t.py::b", at=1.5)
-    journal.write(passed=1.75)
-    journal.write(begin="t.py::c", at=2.0)
+    sheet = Sheet(cut / JOURNALS / f"gw0-7{SHEET}", 4)
+    for place, at in enumerate([0.5, 1.5, 1.5, 1.75, 2.0]):
+        sheet.times[place] = at
     with (cut / JOURNALS / "gw0-7.jsonl").open("ab") as file:
         file.write(b'\xff\xfe\n[1]\n{"end": 3}\n{"from_the_future": 1}\n{"end": "t.py::c", "sta')
     report = load(cut)
@@ -124,6 +125,17 @@ def test_a_journal_with_torn_and_strange_lines_gives_all_the_others(cut):
     assert [span.nodeid for span in report.unfinished] == ["t.py::c"]
     assert [(worker.id, worker.pid, worker.end) for worker in report.workers] == [("gw0", 7, "open")]
     assert (report.run.end, report.run.duration_s) == ("cut off", 2.0)
+
+
+def test_a_test_that_is_run_again_when_its_process_is_killed_has_not_ended(cut):
+    journal = Journal(cut / JOURNALS / "gw0-7.jsonl")
+    journal.write(of="gw0", pid=7)
+    journal.write(tests=["t.py::a"])
+    journal.write(end="t.py::a", start=0.5, at=1.5, outcome="rerun", payload={})
+    Sheet(cut / JOURNALS / f"gw0-7{SHEET}", 1).times[0] = 1.5
+    report = load(cut)
+    assert [(span.nodeid, span.start, span.outcome) for span in report.tests] == [("t.py::a", 0.5, "rerun")]
+    assert [(span.nodeid, span.start) for span in report.unfinished] == [("t.py::a", 1.5)]
 
 
 def test_a_crash_that_the_controller_saw_ends_the_test_that_ran(cut):
