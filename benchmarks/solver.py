@@ -58,6 +58,7 @@ GOALS = (
     ("strict lanes", "C, fused multiply-add", 0.8),
     ("contracted lanes", "C, fused multiply-add", 1.0),
     ("strict lanes", "numbalsoda dop853", 15.0),
+    ("contracted lanes", "numbalsoda dop853", 15.0),
     ("strict lanes", "heyoka batch, tol 1e-6", 3.0),
     ("strict lanes", "diffrax vmap tsit5", 40.0),
 )

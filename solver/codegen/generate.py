@@ -2,8 +2,8 @@
 
 ``load`` and ``start`` begin a run, ``step`` makes one attempt without branching, ``after`` does what is
 rarely due (save points, events) and ``finish`` writes the result. Plain code strings them together for one
-run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`), and evaluate several save points
-of a run at once (``together``). What lives from one piece to the next has a name listed in
+run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`), and evaluate save points of
+several at once (``together``). What lives from one piece to the next has a name listed in
 `Pieces`, so lanes know what to store.
 """
 
@@ -34,7 +34,8 @@ class Pieces:
     load, start, step, after, finish
         Lines of code; they use the arguments of the program and the run's number ``r``.
     together
-        Lines for the save points that the last step has passed; empty where ``after`` sees to them.
+        Lines for the save points that the last step of several runs has passed; empty where ``after`` sees to
+        them.
     read
         Real numbers that ``step`` reads only.
     reals, integers

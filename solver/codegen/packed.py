@@ -1,4 +1,4 @@
-"""Some numbers in a row as one value, for compiled programs: vectors that no compiler has to find.
+"""Numbers of several runs as one value, for compiled programs: vectors that no compiler has to find.
 
 Whether LLVM makes vectors of a loop depends on its number of turns and on what it can prove of addresses; for
 loops shorter than 16 turns it asks for no run-time checks at all. A `Packed` is a vector from the start, on
@@ -18,18 +18,18 @@ from numba.extending import intrinsic, lower_builtin, lower_cast, models, regist
 
 from solver.codegen.savepoints import PACKED
 
-__all__ = ["fence", "lowest", "not_after", "packed", "stream", "turn", "unpack"]
+__all__ = ["fence", "gather", "not_after", "packed", "pick", "scatter", "stream", "turn", "unpack"]
 
 
 class Packed(types.Type):
-    """`PACKED` numbers of one type as one value; ``+ - *`` take them and plain numbers."""
+    """`PACKED` numbers of one type as one value; ``+ - * /`` take them and plain numbers."""
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
         super().__init__(name=f"Packed({dtype})")
 
     def can_convert_from(self, typing_context: Any, other: Any) -> Any:
-        return Conversion.safe if other == self.dtype else None
+        return Conversion.safe if types.unliteral(other) == self.dtype else None
 
 
 @register_model(Packed)
@@ -40,6 +40,7 @@ class _PackedModel(models.PrimitiveModel):
 
 
 @lower_cast(types.Float, Packed)
+@lower_cast(types.Integer, Packed)
 def _spread(context: Any, builder: Any, kind: Any, packed_type: Any, value: Any) -> Any:
     vector = context.get_value_type(packed_type)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.IntType(32)(0))
@@ -50,27 +51,30 @@ def _spread(context: Any, builder: Any, kind: Any, packed_type: Any, value: Any)
 @infer_global(operator.add)
 @infer_global(operator.sub)
 @infer_global(operator.mul)
+@infer_global(operator.truediv)
 class _PackedOperator(AbstractTemplate):
     def generic(self, arguments: Any, keywords: Any) -> Any:
         found = [kind for kind in arguments if isinstance(kind, Packed)]
-        if len(arguments) == 2 and found and all(kind in {found[0], found[0].dtype} for kind in arguments):
+        plain = [types.unliteral(kind) for kind in arguments if kind not in found]
+        if len(arguments) == 2 and found and set(found + plain) <= {found[0], found[0].dtype}:
             return signature(found[0], found[0], found[0])
         return None
 
 
-@lower_builtin(operator.add, Packed, Packed)
-def _add(context: Any, builder: Any, call: Any, values: Any) -> Any:
-    return builder.fadd(*values)
+def _lower(operation: Any, name: str) -> None:
+    """Let LLVM's instruction of this name do ``operation``; with an f before it for real numbers."""
+
+    def codegen(context: Any, builder: Any, call: Any, values: Any) -> Any:
+        whole = isinstance(call.return_type.dtype, types.Integer)
+        return getattr(builder, name if whole else f"f{name}")(*values)
+
+    lower_builtin(operation, Packed, Packed)(codegen)
 
 
-@lower_builtin(operator.sub, Packed, Packed)
-def _subtract(context: Any, builder: Any, call: Any, values: Any) -> Any:
-    return builder.fsub(*values)
-
-
-@lower_builtin(operator.mul, Packed, Packed)
-def _multiply(context: Any, builder: Any, call: Any, values: Any) -> Any:
-    return builder.fmul(*values)
+_lower(operator.add, "add")
+_lower(operator.sub, "sub")
+_lower(operator.mul, "mul")
+_lower(operator.truediv, "div")
 
 
 @intrinsic
@@ -126,30 +130,80 @@ def not_after(typing_context: Any, times: Any, limits: Any) -> Any:
 
 
 @intrinsic
-def lowest(typing_context: Any, bits: Any) -> Any:
-    """Return the number of the lowest bit that is set; ``bits`` is not zero."""
+def pick(typing_context: Any, bits: Any, yes: Any, no: Any) -> Any:
+    """Return number k of ``yes`` where bit k is set, else that of ``no``."""
 
     def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.IntType(1)(1))
+        return builder.select(_mask(builder, arguments[0]), *arguments[1:])
 
-    return types.int64(bits), codegen
+    return no(bits, no, no), codegen
+
+
+def _mask(builder: Any, bits: Any) -> Any:
+    return builder.bitcast(builder.trunc(bits, ir.IntType(PACKED)), ir.VectorType(ir.IntType(1), PACKED))
+
+
+@intrinsic
+def gather(typing_context: Any, array: Any, places: Any, bits: Any, others: Any) -> Any:
+    """Return item ``places[k]`` of ``array`` where bit k is set, else number k of ``others``.
+
+    Places count items in memory, from the first one. Nothing is read where the bit is not set.
+    """
+
+    def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        # Addresses as numbers: llvmlite's gep takes no vector.
+        itemsize = array.dtype.bitwidth // 8
+        numbers = builder.ptrtoint(data, ir.IntType(64)), ir.IntType(64)(itemsize)
+        first, scale = (_spread(context, builder, types.int64, places, number) for number in numbers)
+        addresses = builder.add(first, builder.mul(arguments[1], scale))
+        pointers = builder.inttoptr(addresses, ir.VectorType(data.type, PACKED))
+        mask, passive, align = _mask(builder, arguments[2]), arguments[3], ir.IntType(32)(itemsize)
+        kind = ir.FunctionType(passive.type, [pointers.type, align.type, mask.type, passive.type])
+        name = f"llvm.masked.gather.v{PACKED}f{array.dtype.bitwidth}.v{PACKED}p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, [pointers, align, mask, passive])
+
+    return others(array, places, bits, others), codegen
+
+
+@intrinsic
+def scatter(typing_context: Any, array: Any, places: Any, values: Any) -> Any:
+    """Write number k of all ``values``, one after the other, from item ``places[k]`` of ``array`` on.
+
+    Places count items in memory, from the first one. As many items are written as the next power of two has:
+    what follows the values is overwritten with anything.
+    """
+    side = 1 << (len(values) - 1).bit_length()
+
+    def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        columns = cgutils.unpack_tuple(builder, arguments[2])
+        columns += [ir.Constant(columns[0].type, ir.Undefined)] * (side - len(columns))
+        turned = _transposed(builder, columns)
+        for k in range(PACKED):
+            first = k // side * side
+            part = ir.Constant(ir.VectorType(ir.IntType(32), side), list(range(first, first + side)))
+            row = builder.shuffle_vector(turned[k % side], turned[k % side], part)
+            start = builder.gep(data, [builder.extract_element(arguments[1], ir.IntType(32)(k))])
+            _store(builder, row, builder.bitcast(start, row.type.as_pointer()), array)
+        return context.get_dummy_value()
+
+    return types.void(array, places, values), codegen
 
 
 @intrinsic
 def turn(typing_context: Any, source: Any, start: Any, target: Any, at: Any) -> Any:
-    """Transpose the square of PACKED numbers a side that begins at ``start``; the last axes are contiguous.
-
-    Its sides are the first and the last axis of ``source``, and both axes of ``target``.
-    """
+    """Transpose a square, PACKED numbers a side, from ``start`` in ``source`` to ``at`` in ``target``."""
 
     def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
-        first, *others = cgutils.unpack_tuple(builder, arguments[1])
+        first, second = cgutils.unpack_tuple(builder, arguments[1])
         row, column = cgutils.unpack_tuple(builder, arguments[3])
         steps = [ir.IntType(64)(k) for k in range(PACKED)]
         value = Packed(source.dtype)
         rows = []
         for k in steps:
-            index = builder.add(first, k), *others
+            index = builder.add(first, k), second
             rows.append(_load(builder, _place(context, builder, source, arguments[0], index, value), source))
         for k, vector in zip(steps, _transposed(builder, rows), strict=True):
             index = builder.add(row, k), column
@@ -185,18 +239,21 @@ def fence(typing_context: Any) -> Any:
 
 
 def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Return the columns of a square of vectors: halves of each half are exchanged, and so on."""
-    n = len(rows)
-    far = n // 2
-    while far:
-        lower = [c if not c & far else n + c - far for c in range(n)]
-        upper = [c + far if not c & far else n + c for c in range(n)]
+    """Transpose each square that ``rows`` are made of: neighbours are exchanged, then pairs, and so on.
+
+    The side of a square is the number of rows, a power of two.
+    """
+    n, columns = len(rows), range(PACKED)
+    far = 1
+    while far < n:
+        lower = [c if not c & far else PACKED + c - far for c in columns]
+        upper = [c + far if not c & far else PACKED + c for c in columns]
         for k in range(n):
             if not k & far:
                 pair = rows[k], rows[k + far]
                 rows[k], rows[k + far] = (
-                    builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), n), columns))
-                    for columns in (lower, upper)
+                    builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(ir.IntType(32), PACKED), places))
+                    for places in (lower, upper)
                 )
-        far //= 2
+        far *= 2
     return rows

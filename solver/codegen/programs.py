@@ -14,8 +14,9 @@ import numpy as np
 
 from solver.codegen.attempt import tables
 from solver.codegen.generate import functions_source, run_source
-from solver.codegen.lanes import block_source, scalar_block_source, tiled, tiled_block_source
+from solver.codegen.lanes import block_source, scalar_block_source
 from solver.codegen.scalar import python_math, python_substitute
+from solver.codegen.tiles import tiled, tiled_block_source
 from solver.codegen.typed import define, retell
 from solver.numerics.recipe import ARGUMENTS, Recipe
 

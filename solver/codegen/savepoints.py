@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["PACKED", "finished_points", "first_points", "points", "points_together"]
 
 PACKED = 8
-"""How many numbers `solver.codegen.packed` takes together: save points of a run, runs on their way out.
-
-Eight doubles are a vector of AVX-512; a step of the benchmarks passes 1 to 3 points.
-"""
+"""How many numbers, of as many runs, `solver.codegen.packed` takes together: eight doubles fill a register of
+AVX-512."""
 
 _NEXT = [
     "due = INF",
@@ -68,33 +66,33 @@ def points(recipe: Recipe, state: Vectors) -> list[str]:
 
 
 def points_together(recipe: Recipe, state: Vectors) -> list[str]:
-    """Return lines that do what `points` does, for several points at once, as one vector.
+    """Return lines that do what `points` does for `PACKED` runs at once: the next point of each, as vectors.
 
-    ``ts`` and ``ys`` need room for `PACKED` more after the last point; times there are NaN, which nobody
-    passes.
-    What is written beyond the points that the step has passed is overwritten, by what is right or by NaN.
+    ``bits`` says which runs have passed their next point. What the others write there is overwritten, by what
+    is right or by NaN; ``ts`` and ``ys`` need room for it after the last point, and before the first run
+    for lanes without one (run -1).
     """
     return [
-        "column = r if ts.shape[1] > 1 else 0",
         _RATE,
-        f"passed = {PACKED}",
-        f"while passed == {PACKED}:",
+        f"home = run*(ys.strides[2]//{recipe.dtype.itemsize})",
+        "line = run*ts.shape[0] if ts.shape[1] > 1 else run*0",
+        # The time after the next one is fetched ahead: to wait for it took longer than a point takes.
+        "later = gather(ts, line + (m + 1), bits, due)",
+        "while bits != 0:",
         *indent(
             [
-                "dues = packed(ts, (m, column))",
-                f"th = {_fraction('dues')}",
+                f"th = {_fraction('due')}",
                 *interpolated(recipe, state, "z", "th"),
-                *state.each_at("unpack(ys, (m, #, r), z@)"),
-                "passed = lowest(~not_after(dues, t))",
-                "m += passed",
+                # The end of the step is exact.
+                "ended = not_after(t, due)",
+                *state.each("z@ = pick(ended, s@, z@)"),
+                f"scatter(ys, home + m*{state.n}, {state.tuple('z')})",
+                "m = pick(bits, m + 1, m)",
+                "due = pick(bits, later, due)",
+                "later = gather(ts, line + (m + 1), bits, later)",
+                "bits = not_after(due, t)",
             ]
         ),
-        # The end of the step is exact.
-        "j = m - 1",
-        "while j >= 0 and ts[j, column] == t:",
-        *indent(state.each_at("ys[j, #, r] = s@")),
-        "    j -= 1",
-        "due = ts[m, column]",
     ]
 
 

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Vectors", "indent", "weighted"]
+__all__ = ["Vectors", "aligned", "indent", "weighted"]
 
 
 def indent(lines: Iterable[str], levels: int = 1) -> list[str]:
     """Return ``lines`` moved to the right by four blanks per level."""
     return textwrap.indent("\n".join(lines), "    " * levels).split("\n") if lines else []
+
+
+def aligned(name: str, size: str, kind: str, itemsize: int) -> list[str]:
+    """Return lines that make an array of zeros that begins where a cache line does."""
+    spare = 64 // itemsize
+    return [
+        f"{name} = np.zeros({size} + {spare}, {kind})",
+        f"{name} = {name}[(-{name}.ctypes.data // {itemsize}) % {spare}:]",
+    ]
 
 
 def weighted(weights: Iterable[float], names: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from solver.codegen.lanes import STREAM_BYTES, tiled
+from solver.codegen.tiles import STREAM_BYTES, tiled
 from solver.ensemble import integrate
 from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event, Recipe
@@ -98,6 +98,35 @@ def test_results_that_go_by_way_of_several_tiles(shared, events):
     assert bits(made) == bits(plain)
     assert len(set(made.status)) == (1 if shared else 2)
     assert made.counts[2:].any() == bool(events)
+
+
+def one_state(t, y, p):
+    return (p[0] - y[0] * y[0],)
+
+
+def two_states(t, y, p):
+    return (y[1], -p[0] * y[0])
+
+
+def five_states(t, y, p):
+    return (y[1] - y[0], y[2] - y[1], y[3] - y[2], y[4] - y[3], p[0] - y[4] * y[0])
+
+
+@pytest.mark.parametrize(("rhs", "n_states"), [(one_state, 1), (two_states, 2), (five_states, 5)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_points_of_systems_of_any_size(rhs, n_states, dtype):
+    """Lanes that pass none, one and many points in a step; twice the same point, and both ends."""
+    start = np.ones((n_states, N_RUNS))
+    start[0, 5] = np.nan
+    spans = np.stack([np.linspace(0.0, 1.0, N_RUNS), np.linspace(1.5, 3.0, N_RUNS)])
+    dense = np.linspace(1.4, 1.6, 40)
+    ts = np.sort(np.concatenate([[-1.0, 0.0, 0.5, 0.5, 3.0, 3.0, 4.0], spans[1], dense]))
+    recipe = Recipe(rhs, n_states, 1, dtype=dtype)
+    made = integrate(recipe, start, 1.0 + RHOS, spans, ts=ts, backend="cpu")
+    expected = integrate(recipe, start, 1.0 + RHOS, spans, ts=ts, backend="python")
+    assert bits(made) == bits(expected)
+    reached = np.delete((ts[:, None] >= spans[0]) & (ts[:, None] <= spans[1]), 5, axis=1)
+    np.testing.assert_array_equal(~np.isnan(np.delete(made.ys, 5, axis=2)).any(axis=1), reached)
 
 
 def test_stiff_systems():
