@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -37,10 +38,13 @@ class Monitor:
         self.fault: BaseException | None = None
 
     def start(self) -> None:
-        """Begin to look, unless it already does."""
+        """Look once, here and now, and begin to look from beside, unless it already does."""
         if not self.running:
             self.running = True
-            _thread.start_new_thread(self._run, ())
+            # The first look does most. Two threads that both have something to do wake each other at each of
+            # their system calls, which takes longer than all that they do.
+            with contextlib.suppress(Exception):  # it is told of as one that ended
+                _thread.start_new_thread(self._run, (self._look(),))
 
     def alarm(self) -> None:
         """Look at once."""
@@ -50,16 +54,21 @@ class Monitor:
         """End the thread; wait for it at most ``timeout`` seconds."""
         self._over.set()
         self._wake.set()
-        if self.running:
+        if self.running and self.fault is None:
             self._gone.wait(timeout)
 
-    def _run(self) -> None:
+    def _run(self, pause: float) -> None:
         try:
+            self._wake.wait(pause)
             while not self._over.is_set():
-                self._wake.wait(self._looks(self._clock()))
                 self._wake.clear()
+                self._wake.wait(self._look())
+        finally:
+            self._gone.set()
+
+    def _look(self) -> float:
+        try:
+            return self._looks(self._clock())
         except BaseException as fault:
             self.fault = fault
             raise
-        finally:
-            self._gone.set()
