@@ -8,7 +8,7 @@ that it came with. What is missing is taken for empty.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -37,12 +37,19 @@ HERE = "main"
 #: What a test's process sends: lists of plain values by name, such as ``leaks`` and ``waits``.
 Payload = dict[str, Any]
 
+_Kind = TypeVar("_Kind")
+
 
 def leaks_of(entries: Iterable[Payload]) -> list[Leak]:
     """Return the leaks of a payload; kinds that are not known here are kept by their fields."""
     return msgspec.convert(
         [entry | {"subject": known_subject(entry["subject"])} for entry in entries], list[Leak]
     )
+
+
+def _read(payload: Payload, name: str, kind: type[_Kind]) -> list[_Kind]:
+    entries = payload.get(name)
+    return msgspec.convert(entries, list[kind]) if entries else []  # type: ignore[valid-type]
 
 
 class Gathered:
@@ -68,13 +75,14 @@ class Gathered:
 
     def add(self, payload: Payload) -> list[Leak]:
         """Take one payload; return its leaks."""
-        leaks = leaks_of(payload.get("leaks", []))
+        # What is not there is not looked at: to learn how its class is read takes longer than all the rest.
+        leaks = leaks_of(payload["leaks"]) if payload.get("leaks") else []
         self.leaks += leaks
-        self.deaths += msgspec.convert(payload.get("deaths", []), list[Death])
-        self.stalls += msgspec.convert(payload.get("stalls", []), list[Stall])
-        self.waits += msgspec.convert(payload.get("waits", []), list[Wait])
-        self.faults += msgspec.convert(payload.get("faults", []), list[Fault])
-        for device in msgspec.convert(payload.get("devices", []), list[Device]):
+        self.deaths += _read(payload, "deaths", Death)
+        self.stalls += _read(payload, "stalls", Stall)
+        self.waits += _read(payload, "waits", Wait)
+        self.faults += _read(payload, "faults", Fault)
+        for device in _read(payload, "devices", Device):
             self.add_device(device)
         self.limits |= payload.get("limits", {})
         self.notes |= dict.fromkeys(payload.get("notes", []))
