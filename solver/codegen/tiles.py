@@ -20,6 +20,9 @@ STREAM_BYTES = 1 << 22
 """Results from this size on are written past the caches. They would not stay there, and a line that is
 written as a whole need not be fetched: where the result is in no cache, a copy takes half the time."""
 
+LINE_BYTES = 64
+"""Bytes that memory and the caches exchange as one."""
+
 TILE_WIDTHS = 8
 """Fewest runs of a tile, in widths: lanes stand idle until the last run of a tile has ended."""
 
@@ -32,14 +35,19 @@ def tiled(recipe: Recipe) -> bool:
 def tiled_block_source(recipe: Recipe, width: int) -> list[str]:
     """Return ``block(lo, hi, ...)`` that calls ``lanes`` for so many runs at a time as fit in a tile."""
     n_states, itemsize = recipe.n_states, recipe.dtype.itemsize
+    line = min(LINE_BYTES // itemsize, width)
     body = [
         # Vectors reach beyond the last point. Odd: lines of different runs lie in different sets of a cache.
         f"room = (ts.shape[0] + {PACKED}) | 1",
         f"run_bytes = {n_states * itemsize}*room",
         f"fitting = min({TILE_WIDTHS * width}, {2 * TILE_BYTES}//run_bytes)",
         f"fitting = max({TILE_BYTES}//run_bytes, fitting, {width})",
-        "tiles = max((hi - lo + fitting - 1)//fitting, 1)",
-        f"size = max((hi - lo + tiles*{width} - 1)//(tiles*{width}), 1)*{width}",
+        f"past = ys.size*{itemsize} >= {STREAM_BYTES} and ys.strides[2] == {itemsize}",
+        # A line of which two tiles write a part each is fetched twice: where all rows of the result are whole
+        # lines, tiles end with one. The first has so many runs less as lie before it in its first line.
+        f"before = (ys.ctypes.data//{itemsize} + lo) % {line} if past else 0",
+        "tiles = max((hi - lo + before + fitting - 1)//fitting, 1)",
+        f"size = max((hi - lo + before + tiles*{width} - 1)//(tiles*{width}), 1)*{width}",
         # A row more, before the first: lanes without a run write there.
         f"tile = np.empty((size + 1, room*{n_states}), real)[1:]",
         *aligned("rows", f"{PACKED}*size", "real", itemsize),
@@ -47,11 +55,11 @@ def tiled_block_source(recipe: Recipe, width: int) -> list[str]:
         "times = np.full((size if ts.shape[1] > 1 else 1, room), NAN)",
         "if ts.shape[1] == 1:",
         "    times[0, :ts.shape[0]] = ts[:, 0]",
-        f"past = ys.size*{itemsize} >= {STREAM_BYTES} and ys.strides[2] == {itemsize}",
-        "for b in range(lo, hi, size):",
+        "for a in range(lo - before, hi, size):",
         *indent(
             [
-                "e = min(b + size, hi)",
+                "b = max(a, lo)",
+                "e = min(a + size, hi)",
                 "if ts.shape[1] > 1:",
                 "    for j in range(e - b):",
                 "        times[j, :ts.shape[0]] = ts[:, b + j]",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -142,14 +143,43 @@ def _in_threads(
     make: Callable[[int, int], None], slices: list[list[Range]], threads: int, told: Callable[[int], None]
 ) -> None:
     # Slices are taken when a thread is free, not dealt out: runs differ in cost. Those of all chunks wait in
-    # one queue, so that no thread is idle at the end of a chunk.
-    with ThreadPoolExecutor(threads, thread_name_prefix="solver-cpu") as pool:
+    # one queue, so that no thread is idle at the end of a chunk. This thread takes its share: if it only
+    # waited, it would want a core at times, and keep one of the others from its own for some milliseconds.
+    waiting = deque((chunk, part) for chunk, parts in enumerate(slices) for part in parts)
+    made: list[list[Range]] = [[] for _ in slices]
+    done = 0
+
+    def share(tell: Callable[[], None]) -> None:
         try:
-            chunks = [[pool.submit(make, lo, hi) for lo, hi in chunk] for chunk in slices]
-            for done, chunk in enumerate(chunks, 1):
-                for made in chunk:
-                    made.result()
-                told(done)
+            for chunk, part in _taken(waiting):
+                make(*part)
+                made[chunk].append(part)
+                tell()
         finally:
             # After an error or an interrupt, what no thread has taken is left undone.
-            pool.shutdown(wait=False, cancel_futures=True)
+            waiting.clear()
+
+    def tell() -> None:
+        nonlocal done
+        while done < len(slices) and len(made[done]) == len(slices[done]):
+            done += 1
+            told(done)
+
+    with ThreadPoolExecutor(threads - 1, thread_name_prefix="solver-cpu") as pool:
+        try:
+            others = [pool.submit(share, lambda: None) for _ in range(threads - 1)]
+            share(tell)
+            for other in others:
+                other.result()
+        finally:
+            waiting.clear()
+    tell()
+
+
+def _taken(waiting: deque[tuple[int, Range]]) -> Iterator[tuple[int, Range]]:
+    """Take from the front, as other threads do, until nothing is left."""
+    while True:
+        try:
+            yield waiting.popleft()
+        except IndexError:
+            return

@@ -78,11 +78,13 @@ def test_save_points_events_spans_and_failures_together(dtype):
     assert set(made.status) >= {0, 1, 2, 4}
 
 
+# Rows of whole cache lines, which tiles end with, and others.
+@pytest.mark.parametrize("n_runs", [391, 392])
 @pytest.mark.parametrize(
     ("shared", "events"), [(True, ()), (False, ()), (False, (Event(first_state, keep=2),))]
 )
-def test_results_that_go_by_way_of_several_tiles(shared, events):
-    n_runs, n_points = 391, 501
+def test_results_that_go_by_way_of_several_tiles(n_runs, shared, events):
+    n_points = 501
     recipe = Recipe(lorenz, 3, 1, points=True, events=events)
     assert tiled(recipe)
     assert n_runs * n_points * 3 * recipe.dtype.itemsize > STREAM_BYTES

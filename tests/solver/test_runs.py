@@ -268,6 +268,38 @@ def test_a_thread_goes_on_with_the_next_chunk_while_another_is_not_done_with_the
     assert seen == [0, True, 1, 2]
 
 
+def test_the_caller_makes_runs_as_one_of_the_threads():
+    both, names = threading.Barrier(2), set()
+
+    def block(lo, hi):
+        sum(range(200_000))
+        if lo > 0:
+            # Two slices at a time, or nobody goes on.
+            both.wait(60.0)
+            names.add(threading.current_thread().name)
+
+    run_chunks(block, ((0, 2304),), (), threads=2)
+    assert names == {threading.current_thread().name, "solver-cpu_0"}
+
+
+def test_an_error_in_another_thread_ends_the_share_of_the_caller():
+    caller, failed, made = threading.get_ident(), threading.Event(), []
+
+    def block(lo, hi):
+        sum(range(200_000))
+        if lo > 0 and threading.get_ident() != caller:
+            failed.set()
+            message = f"no run {lo}"
+            raise RuntimeError(message)
+        if lo > 0:
+            made.append(lo)
+            assert failed.wait(60.0)
+
+    with pytest.raises(RuntimeError, match="no run"):
+        run_chunks(block, [(lo, lo + 1000) for lo in range(0, 100_000, 1000)], (), threads=2)
+    assert len(made) < 50
+
+
 def test_what_is_raised_when_a_chunk_is_done_ends_the_threads():
     def block(lo, hi):
         sum(range(200_000))
