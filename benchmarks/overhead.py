@@ -4,8 +4,9 @@ CPU seconds of whole runs (children included) as a ratio to the same run without
 tests, and a suite in numba's simulator that starts 20,000 block threads. Configurations take turns, and the
 smallest of at least seven runs of each counts: on a busy machine single pairs differ by far more than what is
 to be measured, minima hardly do. One full pass of Python's collector is above one per cent of the smaller
-suite, and how many there are hangs on the number of objects that happen to be there: each round begins with
-another number, so that all configurations have the same luck.
+suite, and whether the last one falls just before or just behind its end hangs on the number of objects that
+happen to be there. So each run begins with the collector half way to its next full pass, and each round with
+another number of objects.
 
 Runs are kept, so that rounds can be added: ``--rounds 2`` again and again; ``--new`` forgets them.
 Exit status 1 when a goal was missed.
@@ -57,9 +58,11 @@ def test_launch(n):
 
 #: Stands beside the suites, and is loaded before anything is watched.
 CONFTEST = """
-import os
+import gc, os
 
 kept = [[] for _ in range(int(os.environ["OVERHEAD_OBJECTS"]))]
+for _ in range(gc.get_threshold()[2] // 2):
+    gc.collect(1)
 """
 #: New objects between two passes over the middle generation, and a part of them that does not divide it.
 _PASS, _STEP = 7_000, 611

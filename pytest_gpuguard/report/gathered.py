@@ -65,7 +65,8 @@ class Gathered:
         self.limits: dict[str, int] = {}
         self.notes: dict[str, None] = {}
         self.workers: dict[str, Worker] = {}
-        self._tests: dict[str, TestSpan] = {}
+        # By worker and node id.
+        self._tests: dict[str, dict[str, TestSpan]] = defaultdict(dict)
         #: Of tests of which nothing else is to be told: node id, worker, start and stop, one after the other.
         self.passed: list[Any] = []
         #: Returns the same of the tests of this process: node id, start and stop of each.
@@ -125,10 +126,10 @@ class Gathered:
         # such that the collector follows.
         if self.passed:
             self._file()
-        key = f"{worker} {nodeid}"
-        span = self._tests.get(key)
+        tests = self._tests[worker]
+        span = tests.get(nodeid)
         if span is None:
-            span = self._tests[key] = TestSpan(nodeid, worker, round(start, 4), round(stop, 4), outcome)
+            span = tests[nodeid] = TestSpan(nodeid, worker, round(start, 4), round(stop, 4), outcome)
             if not facts:
                 return span
         elif span.outcome == "passed" or outcome == "failed":
@@ -149,19 +150,18 @@ class Gathered:
     def tests(self) -> Collection[TestSpan]:
         """What is known of each test."""
         self._file()
-        tests = self._tests
+        here = self._tests[HERE]
         for nodeid, start, stop in self.here():
-            key = f"{HERE} {nodeid}"
-            span = tests.get(key)
+            span = here.get(nodeid)
             if span is None:
-                tests[key] = TestSpan(nodeid, HERE, round(start, 4), round(stop, 4), "passed")
+                here[nodeid] = TestSpan(nodeid, HERE, round(start, 4), round(stop, 4), "passed")
             elif stop > span.stop:  # it was run again
                 span.stop = round(stop, 4)
-        return tests.values()
+        return [span for tests in self._tests.values() for span in tests.values()]
 
     def test(self, nodeid: str, worker: str) -> TestSpan | None:
         """Return what is known of one test, as of the last time that somebody asked for all."""
-        return self._tests.get(f"{worker} {nodeid}")
+        return self._tests[worker].get(nodeid)
 
     def levels(self) -> list[Levels]:
         """Return what was held over time, by resource and worker."""
