@@ -149,6 +149,7 @@ class Guard:
         self.shortages.desk = leasing.desk
         self.dossier.leases, self.dossier.edges = leasing.desk.described, leasing.desk.edges
         leasing.uses.saw = self.lifeline.used
+        leasing.roused = self.scene.stir
         leasing.running = lambda: self.item if self.scene.owner is not None else None
 
     def install(self, config: pytest.Config) -> None:

@@ -73,6 +73,8 @@ class Leasing:
         self._modules: frozenset[str] = frozenset()
         #: Whether anybody has asked the desk for anything, or will: without that there is nothing to be done.
         self.attended = False
+        #: Called when that begins, such as in the midst of a test.
+        self.roused: Callable[[], object] = lambda: None
         #: Returns the running test; what is claimed for one, it waits for before it runs.
         self.running: Callable[[], pytest.Item | None] = lambda: None
         self._item: pytest.Item | None = None
@@ -111,6 +113,7 @@ class Leasing:
 
     def _attend(self) -> None:
         self.attended = True
+        self.roused()
         plugins = self._config.pluginmanager
         if not plugins.has_plugin("gpuguard-claims"):
             plugins.register(_Claims(self), "gpuguard-claims")

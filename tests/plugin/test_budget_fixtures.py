@@ -332,3 +332,34 @@ def test_without_numba_or_a_device_a_test_is_skipped_with_the_evidence(run_plain
     )
     assert inner.outcomes == {"test_asks": "setup skipped"}
     assert evidence in inner.text("test_asks")
+
+
+LOADED = """
+    import importlib, pkgutil
+    import filelock, psutil
+    import pytest_gpuguard
+
+    for found in pkgutil.walk_packages(pytest_gpuguard.__path__, "pytest_gpuguard."):
+        if ".cli" not in found.name:
+            importlib.import_module(found.name)
+"""
+AT_LAST = """
+    import pytest
+
+    @pytest.mark.parametrize("n", range(8))
+    def test_quiet(n): pass
+
+    def test_takes(gpu_lease):
+        with gpu_lease(pinned="1 MiB"):
+            pass
+
+    def test_quiet_again(): pass
+"""
+
+
+def test_what_the_first_claim_of_a_suite_was_for_is_told_with_its_test(run):
+    # Nothing else is new to this process then, such as a module: a claim has to make itself heard.
+    inner = run.watched("--gpuguard-budget=pinned=100MiB", conftest=LOADED, test_it=AT_LAST)
+    assert inner.ret == 0, inner.out
+    (taking,) = (span for span in inner.report.tests if span.nodeid.endswith("test_takes"))
+    assert taking.peak["pinned"] == 1 << 20

@@ -54,6 +54,15 @@ def test_told_once_and_ended_later_and_again_when_swallowed():
     assert watch.take() == []
 
 
+def test_the_end_of_the_test_is_told_to_ask_for_it():
+    scene, watch, _, told = _watch(after=10, end_after=20)
+    before = scene.news
+    watch.look(9)
+    assert (scene.news == before, told) == (True, [])
+    watch.look(10)
+    assert (scene.news == before, len(told)) == (False, 1)
+
+
 def test_progress_puts_it_off():
     scene, watch, interrupter, told = _watch(after=10, end_after=20)
     for now in range(0, 100, 5):
