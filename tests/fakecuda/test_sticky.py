@@ -14,7 +14,7 @@ WAYS = {"plain": ("-p", "no:xdist"), "n0": ("-n", "0"), "n2": ("-n", "2")}
 
 #: Five tests after the one in which the driver begins to fail; each notes in which process it runs.
 SUITE = """
-    import ctypes, os
+    import ctypes, os, time
     from pathlib import Path
     import pytest
     from tests.fakecuda.control import Fault, attach
@@ -45,7 +45,11 @@ SUITE = """
     BREAKS
 
     @pytest.mark.parametrize("n", range(5))
-    def test_later(n):
+    def test_later(n, pytestconfig):
+        # Beside it, on another worker, not before it: else nothing may be left to follow it in its own.
+        begun, end = pytestconfig.rootpath / "begun.txt", time.monotonic() + 60
+        while "test_breaks" not in begun.read_text() and time.monotonic() < end:
+            time.sleep(0.01)
         uses()
 """
 FAILS = """
