@@ -63,6 +63,15 @@ EXPECTED = """
         with pytest.raises(Exception, match="LAUNCH_FAILED"):
             cuda.default_stream().synchronize()
 """
+SWALLOWED = """
+    @pytest.mark.parametrize("n", range(6))
+    def test_quiet(n):
+        uses()
+
+    def test_breaks():
+        attach().fail(Fault("cuMemGetInfo", code=700, sticky=True))
+        assert driver.cuMemGetInfo(ctypes.byref(amount), ctypes.byref(amount)) == 700
+"""
 RERUN = FAILS.replace("def test", "@pytest.mark.flaky(reruns=2)\n    def test")
 NUMBA = "from numba import cuda"
 
@@ -125,6 +134,13 @@ def test_one_that_stays_and_was_expected_is_told_with_its_test(guarded):
     (fault,) = report.faults
     assert (fault.nodeid, fault.worker) == ("test_it.py::test_breaks", "gw0")
     assert begun(guarded)[1] == 7
+
+
+def test_one_that_is_swallowed_after_tests_of_which_there_was_nothing_is_told_with_its_test(guarded):
+    # Nothing fails and nothing is made: unless the device is asked, the next test is blamed.
+    result, report = guarded(suite(SWALLOWED, imports=NUMBA), "-n", "1")
+    assert result.outcomes == {"passed": 13}
+    assert [fault.nodeid for fault in report.faults] == ["test_it.py::test_breaks"]
 
 
 def test_a_test_that_is_rerun_is_rerun_before_its_process_ends(guarded):

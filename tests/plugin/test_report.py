@@ -347,6 +347,8 @@ def test_what_only_collects_does_not_fail_for_a_device_that_nothing_could_use(ru
 FORKED = """
     import os
 
+    parent = os.getpid()
+
     def test_forks():
         child = os.fork()
         if not child:
@@ -359,19 +361,6 @@ FORKED = """
 
 
 KILLED = """
-    import os
-
-    parent = os.getpid()
-
-    def test_forks():
-        child = os.fork()
-        if not child:
-            raise RuntimeError("the child goes on as a second pytest")
-        os.waitpid(child, 0)
-
-    def test_later():
-        pass
-
     def test_kills():
         if os.getpid() == parent:
             os.kill(parent, 9)
@@ -379,7 +368,7 @@ KILLED = """
 
 
 def test_what_a_killed_parent_leaves_is_not_what_its_forked_child_has_done(run_plain):
-    inner = run_plain.watched(test_it=KILLED)
+    inner = run_plain.watched(test_it=FORKED + KILLED)
     assert inner.ret == -9
     (left,) = (inner.folder / ".pytest_cache" / PLACE).iterdir()
     report = load(left)

@@ -231,7 +231,7 @@ def test_patience_starts_anew_with_every_step_of_those_ahead(make):
     thread = threading.Thread(target=step)
     thread.start()
     started = time.monotonic()
-    with pytest.raises(BudgetTimeout, match="gave up after"):
+    with pytest.raises(BudgetTimeout, match=r"gave up after ([3-9]|[1-9]\d)"):
         other.acquire({"slots": 1}, patience=2.0, timeout=3.0)
     assert time.monotonic() - started >= 3.0
     stop.set()

@@ -23,7 +23,7 @@ def test_what_was_written_is_there_though_the_process_was_killed(tmp_path):
         sheet.times[0], sheet.times[1], sheet.times[2] = 0.5, 1.5, 1.75
         os.kill(os.getpid(), signal.SIGKILL)
         """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert list(pairs(times_in(tmp_path / "a.times"))) == [(0.5, 1.5), (1.75, 0.0), (0.0, 0.0)]
 
