@@ -177,8 +177,10 @@ class Guard:
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
-        if self.lifeline.lost:
-            self._attend()
+        if not self.monitor.running:
+            # Whatever came since we began to watch, by imports and plugins, is nobody's.
+            self.tracker.sweep()
+            self.monitor.start()
         # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
         leasing, failed = self.leasing, item.session.testsfailed
         if leasing is not None and leasing.attended:
@@ -200,15 +202,6 @@ class Guard:
                 leasing.free()
             if self.sticky.leaves:
                 self.sticky.leave(item.session)
-
-    def _attend(self) -> None:
-        """See to it that somebody watches the test that begins."""
-        if not self.monitor.running:
-            # Whatever came since we began to watch, by imports and plugins, is nobody's.
-            self.tracker.sweep()
-            self.monitor.start()
-        # A test can take the GIL before the monitor has run at all.
-        self.lifeline.beat(time.monotonic())
 
     def begin(self, item: pytest.Item) -> None:
         """Take note that a test begins, or is run again: then it is a new owner, under the same protocol."""

@@ -44,7 +44,8 @@ class Keeping:
         # Once: what follows is of this process.
         self._journal.write(of=worker, pid=self._pid)
         self._said: dict[str, Any] = {}
-        # By identity, since pytest works out the hash of an item each time, and its node id.
+        # By identity, since pytest works out the hash of an item each time, and its node id. The items are
+        # kept, or another one could get the identity of one that is gone.
         self._items: list[pytest.Item] = []
         self._places: dict[int, int] = {}
         self._ids: list[str] = []

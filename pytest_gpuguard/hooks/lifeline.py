@@ -59,8 +59,6 @@ class Lifeline:
         self._distributed = hasattr(config, "workerinput")
         self._parent = os.getppid()
         self._orphaned: tuple[float, object] | None = None
-        #: Whether there was no beat so far, so that the next test needs one before it begins.
-        self.lost = True
         self._leased = False
         #: The page; there is none without workers.
         self.vitals: Vitals | None = None
@@ -96,7 +94,6 @@ class Lifeline:
 
     def beat(self, now: float) -> None:
         """Show that this process is alive, and put off its end."""
-        self.lost = False
         if self.vitals is not None:
             self.vitals.look(now)
         if self._timer is not None:

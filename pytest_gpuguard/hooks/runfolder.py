@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.forks import in_each_child
 from pytest_gpuguard.report.alive import hold, taken
 from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT, VITAL
 
@@ -84,7 +85,9 @@ class RunFolder:
         self._request = path / "request"
         #: Whether it is to be there when the run is over.
         self.kept = False
-        self._pid = os.getpid()
+        #: Whether this process has made or joined it, rather than being forked from one that has.
+        self.ours = True
+        in_each_child(self._leave_alone)
 
     @classmethod
     def create(cls, config: pytest.Config, run: str) -> RunFolder:
@@ -108,10 +111,8 @@ class RunFolder:
         config.add_cleanup(leave)
         return made
 
-    @property
-    def ours(self) -> bool:
-        """Whether this process has made or joined it, rather than being forked from one that has."""
-        return os.getpid() == self._pid
+    def _leave_alone(self) -> None:
+        self.ours = False
 
     @classmethod
     def join(cls, path: str) -> RunFolder | None:

@@ -41,8 +41,9 @@ class Monitor:
         """Look once, here and now, and begin to look from beside, unless it already does."""
         if not self.running:
             self.running = True
-            # The first look does most. Two threads that both have something to do wake each other at each of
-            # their system calls, which takes longer than all that they do.
+            # What is watched can take the GIL before the thread has run at all. And the first look does most:
+            # two threads that both have something to do wake each other at each of their system calls, which
+            # takes longer than all that they do.
             with contextlib.suppress(Exception):  # it is told of as one that ended
                 _thread.start_new_thread(self._run, (self._look(),))
 
