@@ -13,6 +13,7 @@ import pytest
 
 from pytest_gpuguard.hooks.deaths import death_error, death_record, expected
 from pytest_gpuguard.hooks.dossier import Dossier
+from pytest_gpuguard.hooks.first import First
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.lifeline import Lifeline
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
-    from pytest_gpuguard.track.scope import Phase
 
 __all__ = ["Guard"]
 
@@ -133,6 +133,7 @@ class Guard:
         self.sticky = StickyErrors(config, worker, started, self.scene)
         #: Says who had the memory where it runs out.
         self.shortages = Shortages(folder, worker, started, self.dossier)
+        self.sticky.running = lambda: self.item
         self.lifeline.failed += [self.shortages.look, self.sticky.look]
         #: Judges, and tells what was found.
         self.verdict = Verdict(config, settings, self, worker, started)
@@ -170,46 +171,38 @@ class Guard:
         often = min(max(self._settle / 10, 0.005), 0.05)
         return often if self.deaths.pending else min(self.stalls.pace, self.lifeline.pace)
 
-    # What follows is done for every test of a suite, so each line is counted: what is only of interest when
-    # something has happened is looked for then, by :class:`Verdict`.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        # Whatever came since we began to watch, by imports and plugins, is nobody's.
+        First(session.config, self.tracker.sweep, self.monitor.start).register()
+        return (yield)
+
+    # What follows is done for every test of a suite, so each line is counted. What most tests have no need of
+    # has hooks of its own, which are there on demand only; what is of interest when something has happened is
+    # looked for then, by :class:`Verdict`.
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
-        if not self.monitor.running:
-            # Whatever came since we began to watch, by imports and plugins, is nobody's.
-            self.tracker.sweep()
-            self.monitor.start()
-        # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
-        leasing, failed = self.leasing, item.session.testsfailed
-        if leasing is not None and leasing.attended:
-            leasing.claim(item)
+        failed = item.session.testsfailed
         self.scene.last, self.outcome = nextitem is None, "passed"
         self.begin(item)
         try:
             result = yield
-            if self.outcome == "passed" and item.session.testsfailed > failed:
+            if item.session.testsfailed != failed and self.outcome == "passed":
                 # By somebody who needs no exception for that, so that there was nothing to hear of.
                 self.outcome = "failed"
-            if self.sticky.leaves:
-                self.sticky.end_fixtures(item)
             return result
         finally:
             if self.scene.owner is not None:
                 self.over({})
-            if leasing is not None and leasing.attended:
-                leasing.free()
-            if self.sticky.leaves:
-                self.sticky.leave(item.session)
 
     def begin(self, item: pytest.Item) -> None:
         """Take note that a test begins, or is run again: then it is a new owner, under the same protocol."""
         self.item, now = item, time.monotonic()
         owner = Owner("function", self.keeping.begin(item, now))
         self.scene.begin(owner, getattr(item, "fixturenames", ()), now)
-        if self.lifeline.vitals is not None:
-            self.lifeline.phase("setup")
 
     def running(self) -> set[str]:
         """Return the node id of the running test, if there is one."""
@@ -222,14 +215,6 @@ class Guard:
         if self.errors:
             self.errors.clear()
         self.keeping.end(time.monotonic(), self.outcome, payload)
-
-    def _phase(self, phase: Phase) -> None:
-        scene = self.scene
-        scene.phase = phase
-        if scene.progress is not None:
-            scene.progress = time.monotonic()
-        if self.lifeline.vitals is not None:
-            self.lifeline.phase(phase)
 
     def _entries(self) -> list[CodeType | None]:
         """Return where an interrupt fails the running test: what pytest calls lies within its own catch."""
@@ -300,12 +285,10 @@ class Guard:
         if wrong is not None:
             self.errors[when] = wrong.value
             self.verdict.demand()
-            self._phase("teardown")
-        elif when == "setup":
-            self._phase("call")
-        elif when == "call":
-            self._phase("teardown")
-        elif (self.verdict.wary or not self.tracker.still()) and self.verdict.stirred():
+            self.scene.enters("teardown", time.monotonic())
+        elif when != "teardown":
+            self.scene.enters("call" if when == "setup" else "teardown", time.monotonic())
+        elif not self.tracker.still() and self.verdict.stirred():
             self.verdict.demand()
 
     def note(self, report: pytest.TestReport) -> None:

@@ -44,23 +44,24 @@ class Keeping:
         # Once: what follows is of this process.
         self._journal.write(of=worker, pid=self._pid)
         self._said: dict[str, Any] = {}
-        # By identity, since pytest works out the hash of an item each time, and its node id. The items are
-        # kept, or another one could get the identity of one that is gone.
-        self._items: list[pytest.Item] = []
-        self._places: dict[int, int] = {}
+        self._items: list[pytest.Item | None] = [None]
+        # By identity, since pytest works out the hash of an item each time; the items above are kept, or
+        # another one could get the identity of one that is gone. Made when tests do not come in order.
+        self._rows: dict[int, int] = {}
         self._ids: list[str] = []
         self._sheet = Sheet(None, 0)
-        # The test that began last: place on the sheet, -1 where it has none, node id, and when it began.
-        self._at, self._nodeid, self._begun = -1, "", 0.0
-        self._asked = self._at, self._begun
+        # The test that began last: row of the sheet, negative where it has none, node id, and when it began.
+        self._row, self._nodeid, self._begun = -1, "", 0.0
+        self._asked = self._row, self._begun
         #: Told of the end of each test that did not simply pass: node id, start, stop, outcome, payload.
         self.tell: Callable[[str, float, float, str, dict[str, Any]], object] = lambda *_: None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._items = list(session.items)
-        self._places = {id(item): 2 * row for row, item in enumerate(self._items)}
-        self._ids = [item.nodeid for item in self._items]
+        # Behind the last one comes none.
+        self._items = [*session.items, None]
+        self._rows = {}
+        self._ids = [item.nodeid for item in session.items]
         self._sheet = Sheet(self._path and self._path.with_suffix(SHEET), len(self._ids))
         self._journal.write(tests=self._ids)
 
@@ -68,29 +69,37 @@ class Keeping:
 
     def begin(self, item: pytest.Item, now: float) -> str:
         """Note that a test begins, or is run again; return its node id."""
-        at = self._at = self._places.get(id(item), -1)
-        begun = self._begun = now - self._started
-        if at < 0:
-            # It was made since, and has no place.
-            nodeid = self._nodeid = item.nodeid
-            self._journal.write(begin=nodeid, at=begun)
-            return nodeid
-        nodeid, times = self._ids[at >> 1], self._sheet.times
+        row = self._row + 1
+        if self._items[row] is not item:
+            row = self._row_of(item)
+        self._row, self._begun = row, now - self._started
+        if row < 0:
+            # It was made since, and has no row.
+            self._nodeid = item.nodeid
+            self._journal.write(begin=self._nodeid, at=self._begun)
+            return self._nodeid
+        nodeid, times = self._ids[row], self._sheet.times
         self._nodeid = nodeid
-        if times[at]:
-            # The place is for the last run of it alone.
-            self._write(times[at], times[at + 1], "passed", {})
-            times[at + 1] = 0.0
-        times[at] = begun
+        if times[2 * row]:
+            # The row is for the last run of it alone.
+            self._write(times[2 * row], times[2 * row + 1], "passed", {})
+            times[2 * row + 1] = 0.0
+        times[2 * row] = self._begun
         return nodeid
+
+    def _row_of(self, item: pytest.Item) -> int:
+        if not self._rows:
+            self._rows = {id(item): row for row, item in enumerate(self._items)}
+        # Minus two: nor is it the one before the first.
+        return self._rows.get(id(item), -2)
 
     def end(self, now: float, outcome: str, payload: dict[str, Any]) -> None:
         """Note how the running test ended."""
-        at, ended = self._at, now - self._started
-        if payload or at < 0 or outcome != "passed":
+        row, ended = self._row, now - self._started
+        if payload or row < 0 or outcome != "passed":
             self._write(self._begun, ended, outcome, payload)
-        if at >= 0:
-            self._sheet.times[at + 1] = ended
+        if row >= 0:
+            self._sheet.times[2 * row + 1] = ended
 
     def _write(self, start: float, at: float, outcome: str, payload: dict[str, Any]) -> None:
         said = self._changed(payload)
@@ -102,10 +111,10 @@ class Keeping:
 
         Nothing, where none has begun since the last question after the last end.
         """
-        times, asked = self._sheet.times, (self._at, self._begun)
+        times, asked = self._sheet.times, (self._row, self._begun)
         if asked == self._asked:
             return
-        if self._at < 0 or times[self._at + 1]:
+        if self._row < 0 or times[2 * self._row + 1]:
             self._asked = asked
         for nodeid, (start, stop) in zip(self._ids, pairs(times), strict=True):
             if stop:

@@ -112,13 +112,16 @@ class Leasing:
             self._attend()
 
     def _attend(self) -> None:
+        if self.attended:
+            return
         self.attended = True
-        self.roused()
         plugins = self._config.pluginmanager
-        if not plugins.has_plugin("gpuguard-claims"):
-            plugins.register(_Claims(self), "gpuguard-claims")
+        plugins.register(_Claims(self), "gpuguard-claims")
+        if self.running() is not None:
+            plugins.register(_Parting(plugins, self.free), "gpuguard-parting")
+        self.roused()
 
-    # One test, told by the outermost wrapper.
+    # One test.
 
     def claim(self, item: pytest.Item) -> None:
         """Claim everything that ``item`` is known to need; errors are kept for its set-up."""
@@ -292,6 +295,15 @@ class _Claims:
     def __init__(self, leasing: Leasing) -> None:
         self._leasing = leasing
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        # First of all: neither our clock nor that of any other plugin counts the wait for a lease.
+        self._leasing.claim(item)
+        try:
+            return (yield)
+        finally:
+            self._leasing.free()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         self._leasing.refuse()
@@ -300,6 +312,18 @@ class _Claims:
     def pytest_runtest_logreport(self) -> None:
         # At the end of each phase: whoever waits for us waits on.
         self._leasing.desk.progress()
+
+
+class _Parting:
+    """The end of a test in the midst of which the first claim of all was made: its protocol is under way."""
+
+    def __init__(self, plugins: pytest.PytestPluginManager, free: Callable[[], None]) -> None:
+        self._plugins, self._free = plugins, free
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self) -> None:
+        self._plugins.unregister(self)
+        self._free()
 
 
 class _Parts:

@@ -78,6 +78,7 @@ class Lifeline:
                 config.add_cleanup(words.install())
                 self.vitals = Vitals(self._folder.vital(self._worker, "page"), words.signal)
                 self._timer = Timer(words.file) if timed else None
+                config.pluginmanager.register(_Phases(self.phase), "gpuguard-phases")
         elif timed:
             # Nothing is captured now: this is where people look, whatever the tests do to theirs.
             self._timer = Timer(os.fdopen(os.dup(2), "wb", buffering=0))
@@ -132,8 +133,7 @@ class Lifeline:
 
     def phase(self, phase: str) -> None:
         """Note that a phase of a test begins."""
-        if self.vitals is None:
-            return
+        assert self.vitals is not None
         self.vitals.say("phase", phase)
         if phase == "setup":
             leases = "\n".join(self._dossier.leases())
@@ -171,3 +171,22 @@ class Lifeline:
         if self._timer is not None:
             self._timer.lost()
             self.beat(time.monotonic())
+
+
+class _Phases:
+    """Says each phase of a test that begins; there where there is a page."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        self._say("setup")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_call(self) -> None:
+        self._say("call")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self) -> None:
+        self._say("teardown")

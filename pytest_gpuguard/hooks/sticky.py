@@ -52,12 +52,14 @@ class StickyErrors:
 
     def __init__(self, config: pytest.Config, worker: str, started: float, scene: Scene) -> None:
         self._worker, self._started, self._scene = worker, started, scene
-        self._distributed = hasattr(config, "workerinput")
+        self._plugins, self._distributed = config.pluginmanager, hasattr(config, "workerinput")
         #: The error, once there is one.
         self._error = 0
         self._found: dict[str, Any] | None = None
         #: Whether this process, or the run, ends after the test that is over.
         self.leaves = False
+        #: Returns the running test.
+        self.running: Callable[[], pytest.Item | None] = lambda: None
         #: Returns the tests that have not begun; there is none in a worker.
         self.left: Callable[[], list[str]] = list
 
@@ -122,8 +124,10 @@ class StickyErrors:
             return []
         assert self._found is not None
         self.leaves = not self._scene.last
-        if self.leaves and self._distributed:
-            report.user_properties.append((LEAVING, self._name))
+        if self.leaves:
+            self._plugins.register(_Leaving(self), "gpuguard-leaving")
+            if self._distributed:
+                report.user_properties.append((LEAVING, self._name))
         return [self._found | {"what": self._told()}]
 
     def _told(self) -> str:
@@ -142,24 +146,34 @@ class StickyErrors:
         """Return the leaks without those of a broken context, which frees nothing any more."""
         return [leak for leak in leaks if leak["kind"] not in _OF_THE_CONTEXT] if self._error else leaks
 
-    def end_fixtures(self, item: pytest.Item) -> None:
-        """End the fixtures of wider scopes: nobody asks them to afterwards, and they may own processes."""
-        if self.leaves and self._distributed:
-            plugins = item.config.pluginmanager
-            # Of a test that is over other plugins have forgotten what they need.
-            others = [plugin for name, plugin in plugins.list_name_plugin() if name != "runner"]
-            end = plugins.subset_hook_caller("pytest_runtest_teardown", others)
-            with contextlib.suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
-                end(item=item, nextitem=None)
-
-    def leave(self, session: pytest.Session) -> None:
-        """End this process, or the run, if the test that is over left the context unusable."""
-        if not self.leaves:
-            return
+    def leave(self) -> None:
+        """End this process, or the run."""
+        item = self.running()
+        assert item is not None
         if self._distributed:
+            self._end_fixtures(item)
             _save_coverage()
             os._exit(pytest.ExitCode.TESTS_FAILED)
-        session.shouldfail = f"{_CODE}: {self._name}: {len(self.left())} tests did not run"
+        item.session.shouldfail = f"{_CODE}: {self._name}: {len(self.left())} tests did not run"
+
+    def _end_fixtures(self, item: pytest.Item) -> None:
+        """End the fixtures of wider scopes: nobody asks them to afterwards, and they may own processes."""
+        # Of a test that is over other plugins have forgotten what they need.
+        others = [plugin for name, plugin in self._plugins.list_name_plugin() if name != "runner"]
+        end = self._plugins.subset_hook_caller("pytest_runtest_teardown", others)
+        with contextlib.suppress(Exception, pytest.fail.Exception, pytest.skip.Exception):
+            end(item=item, nextitem=None)
+
+
+class _Leaving:
+    """The end of the test that left the context unusable; there once there is one."""
+
+    def __init__(self, errors: StickyErrors) -> None:
+        self._errors = errors
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logfinish(self) -> None:
+        self._errors.leave()
 
 
 def _save_coverage() -> None:

@@ -62,8 +62,6 @@ class Verdict:
         self._told: object = None
         self._told_at = float("-inf")
         self._quiet = 0
-        #: Whether more can have happened to a test than what the tracker feels.
-        self.wary = False
         #: Whether it is there.
         self.here = False
 
@@ -77,9 +75,7 @@ class Verdict:
     def stirred(self) -> bool:
         """Return whether there is anything to judge or to tell of the test that is over."""
         guard = self._guard
-        # Who claims, and who could use a device, tells nobody of it.
-        self.wary = possible() or (guard.leasing is not None and guard.leasing.attended)
-        return bool(
+        stirred = bool(
             guard.tracker.moved()
             or guard.deaths.deaths
             or guard.stalls.stalls
@@ -87,6 +83,10 @@ class Verdict:
             or (guard.leasing is not None and guard.leasing.any)
             or guard.sticky.stirred()
         )
+        if possible() or (guard.leasing is not None and guard.leasing.attended):
+            # Who could use a device, and who claims, tells nobody of it.
+            guard.tracker.ask_again()
+        return stirred
 
     # First of all that hear of a report, wherever they are: a wrapper, and the last one that was registered.
     @pytest.hookimpl(wrapper=True, tryfirst=True)

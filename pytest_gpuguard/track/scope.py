@@ -130,6 +130,8 @@ class Scene:
     code: Callable[[], CodeType | None] = lambda: None
     last: bool = False
     news: int = 0
+    # Whether a fixture was set up for the running test.
+    _used: bool = False
     # Counts for several threads at once.
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -137,12 +139,18 @@ class Scene:
         """A test begins (or begins again, when it is rerun)."""
         self.owner, self.closure, self.phase, self.progress = owner, closure, "setup", now
         self.failed = self.rerun = False
-        if self.fixtures or self.owners:
+        if self._used:
+            self._used = False
             self.fixtures.clear()
             self.owners.clear()
-        self.own.clear()
-        if self.standing:
+            self.own.clear()
             self.standing = [standing for standing in self.standing if not standing.ended]
+
+    def enters(self, phase: Phase, now: float) -> None:
+        """A phase of the running test begins."""
+        self.phase = phase
+        if self.progress is not None:
+            self.progress = now
 
     def stir(self) -> None:
         """There is something to be told, or to be looked at, when the running test ends."""
@@ -154,6 +162,7 @@ class Scene:
 
     def enter(self, fixture: Fixture, owner: Owner | None, now: float) -> None:
         """A fixture's set-up begins; ``owner`` is given for every scope wider than a function."""
+        self._used = True
         self.fixtures.append(fixture)
         if owner is not None:
             self.owners.append(owner)

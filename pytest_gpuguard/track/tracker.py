@@ -125,6 +125,10 @@ class Tracker:
         """Look at the next judgement, although no counter may move: a wide owner has ended."""
         self._forced, self._news = True, None
 
+    def ask_again(self) -> None:
+        """Have the next end ask more than this, whatever moves: more can have happened than is felt here."""
+        self._news = None
+
     def still(self) -> bool:
         """Return whether surely nothing moved since the last look, as nearly always; asked at each end."""
         if self._scene.news != self._news:
@@ -162,9 +166,9 @@ class Tracker:
     def _feel(self) -> None:
         """Take the births and pulses of now: before each look, so that what comes during it is news."""
         self._news = self._scene.news
-        # Whatever is imported may be what makes things.
-        pulses = [sys.modules.__len__, *(pulse for probe in self._paced for pulse in probe.pulses)]
-        self._pulses = [(pulse, pulse()) for pulse in pulses]
+        # Whatever is imported may be what makes things. Several probes may have one pulse.
+        pulses = dict.fromkeys(pulse for probe in self._paced for pulse in probe.pulses)
+        self._pulses = [(pulse, pulse()) for pulse in (sys.modules.__len__, *pulses)]
 
     def _rest(self) -> None:
         """See after a look whether all probes can be left alone until a birth or a pulse."""
