@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_gpuguard.track.handles import CODES, HandleProbe
 from pytest_gpuguard.track.processes import ProcessProbe
+from pytest_gpuguard.track.procfs import Newest
 from pytest_gpuguard.track.readers import ReaderProbe
 from pytest_gpuguard.track.segments import SegmentProbe
 from pytest_gpuguard.track.tasks import TaskProbe
@@ -27,10 +28,11 @@ def probes_for(scene: Scene, kinds: frozenset[str], config: pytest.Config) -> tu
     """Return the probe of threads, which others need too, and all that judge ``kinds``."""
     threads = ThreadProbe(scene, kinds)
     probes: list[Probe] = [threads]
+    newest = Newest()
     if "thread" in kinds:
-        probes.append(TaskProbe(scene))
+        probes.append(TaskProbe(scene, newest))
     if "process" in kinds:
-        probes.append(ProcessProbe(scene))
+        probes.append(ProcessProbe(scene, newest))
     handles = kinds & CODES.keys()
     if handles:
         probes.append(HandleProbe(scene, handles, lambda: threads.busy))

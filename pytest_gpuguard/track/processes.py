@@ -134,8 +134,9 @@ class ProcessProbe(LookingProbe[_Child]):
     kind = "process"
     watching = ("the system's list of children",)
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, newest: procfs.Newest | None = None) -> None:
         super().__init__(scene)
+        self._newest = newest or procfs.Newest()
         there = Path(f"/proc/self/task/{os.getpid()}/children").exists()
         self.unable = None if there else "this system does not list the children of a process"
         self._started: dict[int, Birth] = {}
@@ -144,7 +145,7 @@ class ProcessProbe(LookingProbe[_Child]):
     def begin(self) -> Callable[[], None]:
         # The kernel's list is of children of the main thread; of the others their start is news.
         self._children = procfs.Opened("/proc/self/task/{pid}/children")
-        fd = self._children.fd
+        fd, close = self._children.fd, self._newest.open()
         self.count = lambda: os.pread(fd, 4096, 0)
         self._wrap_popen()
         for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
@@ -160,8 +161,13 @@ class ProcessProbe(LookingProbe[_Child]):
             while self._undo:
                 self._undo.pop()()
             self._children.close()
+            close()
 
         return undo
+
+    @property
+    def pulses(self) -> tuple[Callable[[], object], ...]:
+        return self._newest.pulses or super().pulses
 
     def _wrap_popen(self) -> None:
         original, probe = subprocess.Popen.__init__, self

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.scope import Birth, Owner, Scene
     from pytest_gpuguard.track.stacks import Places
 
-#: For so many questions after a change all threads are listed, not only counted.
+#: For so many questions after a change all threads are listed, where the system tells no more than a count.
 _LISTED_FOR = 5
 #: Seconds in which a raw thread that was started says which of the system's threads it is.
 _COMES_WITHIN = 1.0
@@ -143,8 +143,9 @@ class TaskProbe(LookingProbe[_Task]):
     kind = "thread"
     watching = ("_thread", "the system's list of threads")
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, newest: procfs.Newest | None = None) -> None:
         super().__init__(scene)
+        self._newest = newest or procfs.Newest()
         self.unable = None if procfs.exists() else "this system does not list the threads of a process"
         self._running: dict[int, RawThread] = {}
         #: What is being started, and cannot be told yet from what somebody else has started.
@@ -152,6 +153,8 @@ class TaskProbe(LookingProbe[_Task]):
         self._raws = 0
         self._listed: set[int] = set()
         self._listed_for = 0
+        # The newest of all, as of that list.
+        self._number: object = None
         self._before: frozenset[str] = frozenset()
         self._loaded: dict[str, Owner] = {}
         self._timer: set[int] = set()
@@ -161,6 +164,7 @@ class TaskProbe(LookingProbe[_Task]):
         self._folder = procfs.Opened("/proc/self/task", folder=True)
         fd = self._folder.fd
         self.count = lambda: os.fstat(fd).st_nlink
+        close = self._newest.open()
         original = _thread.start_new_thread
         self._before = natives.loaded()
 
@@ -182,6 +186,7 @@ class TaskProbe(LookingProbe[_Task]):
             if _thread.start_new_thread is start_new_thread:
                 _thread.start_new_thread = original
             self._folder.close()
+            close()
 
         return undo
 
@@ -232,20 +237,34 @@ class TaskProbe(LookingProbe[_Task]):
         return raw.birth if raw else None
 
     @property
+    def pulses(self) -> tuple[Callable[[], object], ...]:
+        return self._newest.pulses or super().pulses
+
+    @property
     def restless(self) -> bool:
-        return self._news or self._listed_for > 0
+        return self._news or (self._listed_for > 0 and not self._newest.pulses)
 
     def moved(self) -> bool:
-        # A number hides one that ended behind one that was born, which is likely soon after a change.
         if self.unable is not None:
             return False
         if self._news or self.count() != self._counted:
             self._listed_for = _LISTED_FOR
             return True
-        if self._listed_for:
-            self._listed_for -= 1
-            return set(procfs.tasks()) != self._listed
+        # The count hides one that has come where another has ended.
+        number = self._newest.ask()
+        if number == self._number and not self._soon_after():
+            return False
+        if set(procfs.tasks()) != self._listed:
+            return True
+        self._number = number
         return False
+
+    def _soon_after(self) -> bool:
+        """Return whether a change is not long ago, where nobody tells of what comes: then it is likely."""
+        if self._newest.pulses or not self._listed_for:
+            return False
+        self._listed_for -= 1
+        return True
 
     def seen(self) -> dict[str, int]:
         # Native ones are often glimpsed and gone: only those that stayed are counted.
@@ -260,6 +279,7 @@ class TaskProbe(LookingProbe[_Task]):
         end = time.monotonic() + _COMES_WITHIN
         while self._coming and time.monotonic() < end:
             time.sleep(0.0005)
+        self._number = self._newest.ask()
         self._listed = set(procfs.tasks())
         for tid in self._listed:
             raw = self._running.get(tid)

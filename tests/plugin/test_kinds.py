@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 SIMULATED = """
     import numpy as np, pytest
     from numba import cuda
@@ -883,6 +885,49 @@ def test_a_native_thread_that_has_hardly_begun_is_not_taken_for_that_of_a_pool(r
         """,
     )
     assert [leak.code for group in inner.report.groups for leak in group.leaks] == ["GPG102"]
+
+
+HIDDEN = """
+    import ctypes
+    import pytest
+
+    libc, gate = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+    libc.sem_init(gate, 0, 0)
+    libc.pthread_create.argtypes = [ctypes.c_void_p] * 4
+    libc.pthread_join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]
+    first = ctypes.c_ulong()
+
+    def create(ident, function, argument):
+        code = ctypes.cast(function, ctypes.c_void_p)
+        assert libc.pthread_create(ctypes.byref(ident), None, code, argument) == 0
+
+    def test_starts_one():
+        create(first, libc.sem_wait, ctypes.cast(gate, ctypes.c_void_p))
+
+    @pytest.mark.parametrize("n", range(9))
+    def test_nothing(n):
+        pass
+
+    def test_lets_it_end_and_starts_another():
+        libc.sem_post(gate)
+        libc.pthread_join(first, None)
+        create(ctypes.c_ulong(), libc.sleep, 1000)
+
+    def test_nothing_more():
+        pass
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/sys/kernel/ns_last_pid").exists(),
+    reason="this kernel does not tell which number it gave last (no /proc/sys/kernel/ns_last_pid)",
+)
+def test_a_native_thread_does_not_hide_behind_one_that_ended(run):
+    inner = run.watched(test_it=HIDDEN)
+    assert {leak.origin.nodeid for group in inner.report.groups for leak in group.leaks} == {
+        "test_it.py::test_starts_one",
+        "test_it.py::test_lets_it_end_and_starts_another",
+    }
 
 
 BESIDE_THE_TIMER = """
