@@ -88,8 +88,8 @@ INLINE state chosen(mask where, state a, state b) {
 typedef struct {
     vec t, lag, h, rho, due, rejected, accepted, attempts;
     state s, k1;
-    vec begun, lag0, width, error; /* of the last attempt, for those that look at it */
-    state from, q1, q2, q3, q4;
+    vec begun, width, error; /* of the last attempt, for those that look at it */
+    state q1, q2, q3, q4;
 } group;
 
 /* One attempt for WIDTH runs; returns where somebody has to look at it. */
@@ -112,7 +112,7 @@ template <bool SAVE> INLINE mask attempt(group *g, vec t1, double rtol, double a
     vec total = (e.x + e.y) + e.z, xy = LARGER(e.y, e.x), largest = LARGER(e.z, xy);
     vec error = total <= HUGEST ? h * largest : all(NAN);
     mask ok = error <= 1.0, near = error <= 1e5;
-    vec factor = (0.387748495486152 + 0.512251504513848 * error) / (0.23083166165127994 + 0.76916833834872 * error);
+    vec factor = (0.2842289039767216 + 0.5957710960232784 * error) / (0.12298739088263821 + 0.8770126091173618 * error);
     vec calm = factor < 1.0 ? factor : all(1.0);
     factor = (ok & (g->rejected == 0.0)) ? factor : calm;
     g->h = h * (near ? factor : all(0.1));
@@ -130,8 +130,6 @@ template <bool SAVE> INLINE mask attempt(group *g, vec t1, double rtol, double a
     if (SAVE) {
         state q1 = {v.x - s.x, v.y - s.y, v.z - s.z}, q2 = {h * k1.x - q1.x, h * k1.y - q1.y, h * k1.z - q1.z};
         state q3 = {(q1.x - h * k7.x) - q2.x, (q1.y - h * k7.y) - q2.y, (q1.z - h * k7.z) - q2.z}, q4 = SCALED(h, QUARTIC);
-        g->lag0 = lag;
-        g->from = s;
         g->q1 = q1; g->q2 = q2; g->q3 = q3; g->q4 = q4;
     }
     return (g->attempts >= max_steps) | ~(next > t) | ~near | (g->t >= (SAVE ? g->due : t1));
@@ -147,15 +145,12 @@ INLINE int verdict(const group *g, int i, double t1, double max_steps) {
 }
 
 /* The save points that the last step has passed, from number m on; returns the next number. */
-#define INTERPOLATED(c) ((g->from.c[i] + th * g->q1.c[i]) + bump * ((g->q2.c[i] + th * g->q3.c[i]) + bump * g->q4.c[i]))
+#define INTERPOLATED(c) ((g->s.c[i] - back * g->q1.c[i]) + bump * ((g->q2.c[i] + th * g->q3.c[i]) + bump * g->q4.c[i]))
 INLINE int64_t saved(const group *g, int i, int64_t m, const double *ts, int64_t n_points, double *ys, int64_t n, int64_t r) {
     double rate = 1.0 / g->width[i];
     for (; m < n_points && ts[m] <= g->t[i]; m++) {
-        double x = g->s.x[i], y = g->s.y[i], z = g->s.z[i];
-        if (ts[m] < g->t[i]) {
-            double th = ((ts[m] - g->begun[i]) + g->lag0[i]) * rate, bump = th * (1.0 - th);
-            x = INTERPOLATED(x); y = INTERPOLATED(y); z = INTERPOLATED(z);
-        }
+        double back = ts[m] < g->t[i] ? ((g->t[i] - ts[m]) - g->lag[i]) * rate : 0.0, th = 1.0 - back, bump = back * th;
+        double x = INTERPOLATED(x), y = INTERPOLATED(y), z = INTERPOLATED(z);
         double *to = ys + 3 * m * n + r;
         to[0] = x; to[n] = y; to[2 * n] = z;
     }

@@ -2,7 +2,7 @@
 
 It returns ``err`` (largest scaled error of a component; NaN or inf when something is not finite), the new
 state ``v``, the derivative there ``w`` and, where the program interpolates, the coefficients ``q1_, q2_,
-...`` of ``s + th*(q1 + (1-th)*(q2 + th*(q3 + (1-th)*q4)))``. Straight-line code returns them as one tuple;
+...`` of ``v - (1-th)*(q1 - th*(q2 + th*q3 + th*(1-th)*q4))``. Straight-line code returns them as one tuple;
 the looped form writes them into the arrays that it is given and returns ``err``.
 """
 
@@ -37,7 +37,9 @@ __all__ = ["attempt_call", "attempt_source", "local_arrays", "tables"]
 def local_arrays(recipe: Recipe) -> dict[str, str]:
     """Return name and shape text of the local arrays of the looped form, besides the interpolant's."""
     n, stages = recipe.n_states, recipe.scheme.stages
-    shapes = dict.fromkeys(("s", "f", "v", "w", "u", "per", "o", "z"), f"{n}") | {"k": f"({stages}, {n})"}
+    shapes = dict.fromkeys(("s", "f", "v", "w", "u", "per", "z"), f"{n}") | {"k": f"({stages}, {n})"}
+    if recipe.events:
+        shapes |= {"o": f"{n}"}
     if isinstance(recipe.scheme, Rosenbrock):
         shapes |= {"lu": f"({n}, {n})", "g": f"{n}"}
     return shapes | {f"q{j}_": f"{n}" for j in range(1, recipe.dense_degree + 1)}

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 __all__ = ["FINITE_RETRIES", "STRETCH", "control_source", "far"]
 
-SAFETY = 0.9
+SAFETY = 0.88
 SHRINK = 0.1
+
+GROWTH = 2.5
+"""The controller is exact where a step could have been so many times as long, and where its error was 1."""
 
 FINITE_RETRIES = 10
 """Attempts in a row, each with a tenth of the step, before a non-finite error ends the run."""
@@ -30,11 +33,11 @@ def control_source(order: int) -> list[str]:
     ``err`` is the scaled error (accepted when <= 1), ``row`` the number of rejections just before this
     attempt, ``factor`` what the step is multiplied by. With a = 1/order the classical ``err ** -a`` is
     replaced by a quotient ``((low+a) + (1-low-a)*err) / (low + (1-low)*err)``: the same value and slope at 1,
-    where steps are accepted, and the same value at 1/10. One division, no root, limits of its own
-    instead of clamps (for order 5: 0.67 to 1.68). A step after a rejection does not grow.
+    where steps are accepted, and the same value where that is `GROWTH`. One division, no root, limits of its
+    own instead of clamps (for order 5: 0.68 to 2.3). A step after a rejection does not grow.
     """
     a = 1.0 / order
-    low = a / (10.0**a - 1.0) - 1.0 / 9.0
+    low = a / (GROWTH - 1.0) - 1.0 / (GROWTH**order - 1.0)
     top = f"{SAFETY * (low + a)!r} + {SAFETY * (1.0 - low - a)!r}*err"
     return [
         "def control(err, row):",

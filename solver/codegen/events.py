@@ -59,7 +59,8 @@ def settled_events(recipe: Recipe, state: Vectors) -> list[str]:
         lines += [f"if at{e} <= edge and at{e} <= 1.0:", *indent(record)]
     cut = [
         "t = told + (edge*hh - lag0)",
-        *interpolated(recipe, state, "s", "edge"),
+        "back = 1.0 - edge",
+        *interpolated(recipe, state, "s", "o", "back"),
         f"status = whole({Status.EVENT:d})",
     ]
     return [*lines, "if edge <= 1.0:", *indent(cut)]
@@ -74,12 +75,13 @@ def _bisected(recipe: Recipe, state: Vectors, e: int) -> list[str]:
         f"for j in range({bits}):",
         *indent(
             [
-                "th = 0.5*(a + b)",
-                *interpolated(recipe, state, "z", "th"),
-                f"c = watch{e}(told + (th*hh - lag0), {state.tuple('z')}, {param_tuple(recipe)})",
+                "middle = 0.5*(a + b)",
+                "back = 1.0 - middle",
+                *interpolated(recipe, state, "z", "o", "back"),
+                f"c = watch{e}(told + (middle*hh - lag0), {state.tuple('z')}, {param_tuple(recipe)})",
                 f"late = c*x{e} >= 0.0",
-                "a = a if late else th",
-                "b = th if late else b",
+                "a = a if late else middle",
+                "b = middle if late else b",
             ]
         ),
         f"at{e} = b",

@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from solver.codegen.attempt import attempt_call, attempt_source, local_arrays
 from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source, far
 from solver.codegen.events import crossings, first_signs, settled_events
-from solver.codegen.savepoints import finished_points, first_points, points, points_together
+from solver.codegen.savepoints import (
+    finished_points,
+    first_places,
+    first_points,
+    last_places,
+    points,
+    points_due,
+    points_together,
+)
 from solver.codegen.stages import drive_arguments, slope_call
 from solver.codegen.text import Vectors, indent
 from solver.numerics.drivers import drive_source
@@ -45,6 +53,8 @@ class Pieces:
         whether the run is over.
     kept_reals, kept_integers
         Numbers that only ``after`` and ``together`` change; while a run goes on, they change no others.
+    tile
+        Whether save points go to row ``home`` of a ``tile``, see `solver.codegen.tiles`.
     """
 
     load: list[str]
@@ -60,6 +70,7 @@ class Pieces:
     handed_integers: list[str]
     kept_reals: list[str]
     kept_integers: list[str]
+    tile: bool
 
 
 def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
@@ -71,22 +82,29 @@ def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
     state = Vectors(recipe.n_states, recipe.looped)
     dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
     events = range(len(recipe.events))
-    apart = lanes and recipe.points and not (recipe.events or recipe.summary)
-    inside = ["lag0", *state.passed("o", *dense), *(f"x{e}" for e in events)]
+    tile = lanes and recipe.points and not recipe.summary
+    apart = tile and not recipe.events
+    place = f"tile[home, m*{recipe.n_states} + #]" if tile else "ys[m, #, r]"
+    # An event may end a run inside its last step, of which `points` sees the whole.
+    watched = ["lag0", "reached", *state.passed("o"), *(f"x{e}" for e in events)] if events else []
     return Pieces(
         load=_load(recipe, state),
-        start=_start(recipe, state),
-        step=[*_step(recipe, state), *(_POINTS_DUE if recipe.points and not apart else [])],
-        after=[*_after(recipe, state), *(points(recipe, state) if recipe.points and not apart else [])],
-        finish=_finish(recipe, state),
+        start=[*_start(recipe, state, place), *(first_places(state) if apart else [])],
+        step=[*_step(recipe, state), *(points_due(apart=apart) if recipe.points else [])],
+        after=[
+            *_after(recipe, state),
+            *(points(recipe, state, place) if recipe.points and not apart else []),
+        ],
+        finish=[*(last_places(state) if apart else []), *_finish(recipe, state, place)],
         together=points_together(recipe, state) if apart else [],
         read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
         reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
         integers=["tries", "accepted", "row"],
-        handed_reals=["err", "told", "hh", *(inside if recipe.dense else [])],
+        handed_reals=["err", "told", "hh", *(["rate"] if apart else []), *state.passed(*dense), *watched],
         handed_integers=["todo"],
-        kept_reals=["due"] if recipe.points else [],
-        kept_integers=["status", *(["m", "first"] if recipe.points else [])],
+        kept_reals=[*(["due"] if recipe.points else []), *(["later"] if apart else [])],
+        kept_integers=["status", *(["at", "place"] if apart else ["m", "first"] if recipe.points else [])],
+        tile=tile,
     )
 
 
@@ -149,7 +167,7 @@ def _load(recipe: Recipe, state: Vectors) -> list[str]:
     ]
 
 
-def _start(recipe: Recipe, state: Vectors) -> list[str]:
+def _start(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     lines = [
         f"{state.targets('f')} = {slope_call(recipe, 't', state.tuple('s'))}",
         "h = h0",
@@ -163,7 +181,7 @@ def _start(recipe: Recipe, state: Vectors) -> list[str]:
     return [
         *lines,
         *first_signs(recipe, state),
-        *(first_points(recipe, state) if recipe.points else []),
+        *(first_points(recipe, state, place) if recipe.points else []),
     ]
 
 
@@ -189,10 +207,9 @@ def _first_step(state: Vectors) -> list[str]:
 
 
 def _step(recipe: Recipe, state: Vectors) -> list[str]:
-    dense = recipe.dense
     return [
         "told = t",
-        *(["lag0 = lag", *state.each("o@ = s@")] if dense else []),
+        *(["lag0 = lag"] if recipe.events else []),
         f"final = t + h*{STRETCH!r} >= t1",
         "hh = (t1 - t) + lag if final else h",
         attempt_call(recipe, state),
@@ -209,6 +226,7 @@ def _step(recipe: Recipe, state: Vectors) -> list[str]:
         "accepted = whole(accepted + 1 if ok else accepted)",
         *state.each("s@ = v@ if ok else s@"),
         *([] if isinstance(recipe.scheme, Rosenbrock) else state.each("f@ = w@ if ok else f@")),
+        *(["reached = t", *state.each("o@ = s@")] if recipe.events else []),
         *_due(recipe),
         *crossings(recipe, state),
     ]
@@ -224,9 +242,6 @@ def _due(recipe: Recipe) -> list[str]:
         f"todo = todo if err <= {bound} else 1",
         "todo = 1 if t >= t1 else todo",
     ]
-
-
-_POINTS_DUE = ["todo = 1 if t >= due else todo"]
 
 
 def _verdict(recipe: Recipe) -> list[str]:
@@ -247,7 +262,7 @@ def _after(recipe: Recipe, state: Vectors) -> list[str]:
     return _verdict(recipe) + (settled_events(recipe, state) if recipe.events else [])
 
 
-def _finish(recipe: Recipe, state: Vectors) -> list[str]:
+def _finish(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     lines = [
         "counts[0, r] = accepted",
         "counts[1, r] = tries - accepted",
@@ -257,5 +272,5 @@ def _finish(recipe: Recipe, state: Vectors) -> list[str]:
         f"status_out[r] = status if a == 0.0 else {Status.NON_FINITE:d}",
     ]
     if recipe.points:
-        return [*lines, *finished_points(recipe, state)]
+        return [*lines, *finished_points(recipe, state, place)]
     return [*lines, *state.each_at("ys[0, #, r] = s@")]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from solver.codegen.generate import Pieces, pieces
 from solver.codegen.savepoints import PACKED
 from solver.codegen.text import aligned, indent
+from solver.codegen.tiles import Tile
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
 __all__ = ["block_source", "scalar_block_source"]
@@ -29,14 +30,16 @@ def scalar_block_source() -> list[str]:
     ]
 
 
-def block_source(recipe: Recipe, width: int, name: str = "block") -> list[str]:
+def block_source(recipe: Recipe, width: int) -> list[str]:
     """Return ``block(lo, hi, ...)`` that makes the runs lo to hi in ``width`` lanes."""
     text = pieces(recipe, lanes=True)
     store = _Store.of(text, width)
+    tile = Tile(recipe, width) if text.tile else None
     body = [
         "wide_vectors()",
         *aligned("Z", f"{store.n_reals * width}", "real", recipe.dtype.itemsize),
         *aligned("N", f"{store.n_integers * width}", "np.int64", 8),
+        *(tile.made() if tile else []),
         f"for l in range({width}):",
         *indent(store.idle(text)),
         "upcoming = lo",
@@ -44,15 +47,18 @@ def block_source(recipe: Recipe, width: int, name: str = "block") -> list[str]:
         "refill = True",
         "while True:",
         "    if refill:",
-        *indent(_refill(text, store, width), 2),
-        "    if active == 0:",
+        *indent(_refill(text, store, width, tile), 2),
+        *(["    if active == 0 and oldest >= hi:"] if tile else ["    if active == 0:"]),
         "        break",
-        *indent(_attempts(text, store, width)),
-        *indent(_points(text, store, width) if text.together else []),
-        "    if busy != 0:",
-        *indent(_rest(text, store, width), 2),
+        "    if active != 0:",
+        *indent(_attempts(text, store, width), 2),
+        *indent(_points(text, store, width) if text.together else [], 2),
+        "        if busy != 0:",
+        *indent(_rest(text, store, width, tile), 3),
+        *indent(tile.written() if tile else []),
+        *(["fence()"] if tile else []),
     ]
-    return [f"def {name}(lo, hi, {', '.join(ARGUMENTS)}):", *indent(body)]
+    return [f"def block(lo, hi, {', '.join(ARGUMENTS)}):", *indent(body)]
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class _Store:
     def of(cls, text: Pieces, width: int) -> _Store:
         reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals]
         integers = [*text.integers, *text.handed_integers, *text.kept_integers, "run"]
+        integers += ["home"] if text.tile else []
         place = {name: ("Z", f"{i * width} + l") for i, name in enumerate(reals)}
         place |= {name: ("N", f"{i * width} + l") for i, name in enumerate(integers)}
         return cls(place, len(reals), len(integers))
@@ -78,7 +85,10 @@ class _Store:
 
     def idle(self, text: Pieces) -> list[str]:
         """Return lines that take the run from a lane, in which no save point is due then."""
-        return [f"{self.at('run')} = -1", *([f"{self.at('due')} = INF"] if text.together else [])]
+        return [
+            f"{self.at('run')} = -1",
+            *([f"{self.at('due')} = INF", f"{self.at('place')} = -tile.shape[1]"] if text.together else []),
+        ]
 
     def load(self, *groups: list[str]) -> list[str]:
         return [f"{name} = {self.at(name)}" for group in groups for name in group]
@@ -99,21 +109,23 @@ class _Store:
         return f"{buffer}, ({place},)"
 
 
-def _refill(text: Pieces, store: _Store, width: int) -> list[str]:
+def _refill(text: Pieces, store: _Store, width: int, tile: Tile | None) -> list[str]:
     """Return lines that give every free lane the next run."""
     begin = [
         "r = upcoming",
         "upcoming += 1",
         "active += 1",
         f"{store.at('run')} = r",
+        *([*tile.begun(), f"{store.at('home')} = home"] if tile else []),
         *text.load,
         *text.start,
         *store.save(text.read, text.reals, text.integers, text.kept_reals, text.kept_integers),
     ]
+    room = " and upcoming < oldest + size" if tile else ""
     return [
         "refill = False",
         f"for l in range({width}):",
-        f"    if {store.at('run')} < 0 and upcoming < hi:",
+        f"    if {store.at('run')} < 0 and upcoming < hi{room}:",
         *indent(begin, 2),
     ]
 
@@ -140,24 +152,33 @@ def _points(text: Pieces, store: _Store, width: int) -> list[str]:
                 *store.load_packed(["due", "t"]),
                 "bits = not_after(due, t)",
                 "if bits != 0:",
-                *indent(store.load_packed(text.reals, text.handed_reals, ["m", "run"])),
+                *indent(store.load_packed(text.reals, text.handed_reals, ["later", "at", "place"])),
                 *indent(text.together),
-                *indent(store.save_packed(["due", "m"])),
+                *indent(store.save_packed(["due", "later", "at", "place"])),
             ]
         ),
     ]
 
 
-def _rest(text: Pieces, store: _Store, width: int) -> list[str]:
+def _rest(text: Pieces, store: _Store, width: int, tile: Tile | None) -> list[str]:
     """Return lines that do, lane by lane, what is due after an attempt."""
     kept = [text.kept_reals, text.kept_integers]
     after = [
         f"r = {store.at('run')}",
+        *([f"home = {store.at('home')}"] if tile else []),
         *store.load(text.read, text.reals, text.integers, text.handed_reals, text.handed_integers, *kept),
         *text.after,
         *store.save(*kept),
         "if status >= 0:",
-        *indent([*text.finish, *store.idle(text), "active -= 1", "refill = True"]),
+        *indent(
+            [
+                *text.finish,
+                *(tile.ended() if tile else []),
+                *store.idle(text),
+                "active -= 1",
+                "refill = True",
+            ]
+        ),
     ]
     return [
         f"for l in range({width}):",

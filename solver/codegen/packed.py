@@ -17,6 +17,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, lower_cast, models, register_model
 
 from solver.codegen.savepoints import PACKED
+from solver.codegen.tiles import STRIP_BYTES
 
 __all__ = ["fence", "gather", "not_after", "packed", "pick", "scatter", "stream", "turn", "unpack"]
 
@@ -180,51 +181,83 @@ def scatter(typing_context: Any, array: Any, places: Any, values: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data
         columns = cgutils.unpack_tuple(builder, arguments[2])
         columns += [ir.Constant(columns[0].type, ir.Undefined)] * (side - len(columns))
-        turned = _transposed(builder, columns)
+        turned = [_whole(builder, row) for row in _transposed(builder, columns)]
+        held = _held(builder, arguments[1])
         for k in range(PACKED):
             first = k // side * side
             part = ir.Constant(ir.VectorType(ir.IntType(32), side), list(range(first, first + side)))
             row = builder.shuffle_vector(turned[k % side], turned[k % side], part)
-            start = builder.gep(data, [builder.extract_element(arguments[1], ir.IntType(32)(k))])
+            start = builder.gep(data, [builder.load(builder.gep(held, [ir.IntType(32)(k)]))])
             _store(builder, row, builder.bitcast(start, row.type.as_pointer()), array)
         return context.get_dummy_value()
 
     return types.void(array, places, values), codegen
 
 
-@intrinsic
-def turn(typing_context: Any, source: Any, start: Any, target: Any, at: Any) -> Any:
-    """Transpose a square, PACKED numbers a side, from ``start`` in ``source`` to ``at`` in ``target``."""
-
-    def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
-        first, second = cgutils.unpack_tuple(builder, arguments[1])
-        row, column = cgutils.unpack_tuple(builder, arguments[3])
-        steps = [ir.IntType(64)(k) for k in range(PACKED)]
-        value = Packed(source.dtype)
-        rows = []
-        for k in steps:
-            index = builder.add(first, k), second
-            rows.append(_load(builder, _place(context, builder, source, arguments[0], index, value), source))
-        for k, vector in zip(steps, _transposed(builder, rows), strict=True):
-            index = builder.add(row, k), column
-            _store(builder, vector, _place(context, builder, target, arguments[2], index, value), target)
-        return context.get_dummy_value()
-
-    return types.void(source, start, target, at), codegen
+def _whole(builder: Any, vector: Any) -> Any:
+    """Return ``vector``, which LLVM is not to make in parts."""
+    name = f"llvm.arithmetic.fence.v{vector.type.count}{vector.type.element.intrinsic_name}"
+    kind = ir.FunctionType(vector.type, [vector.type])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
 
 
-@intrinsic
-def stream(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Do as `unpack`, past the caches: at an address that is a multiple of the vector's size; see `fence`."""
+def _held(builder: Any, vector: Any) -> Any:
+    """Return a pointer to the first number of ``vector``, in memory of its own.
 
-    def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
-        start = cgutils.unpack_tuple(builder, arguments[1])
-        place = _place(context, builder, array, arguments[0], start, value)
-        written = builder.store(arguments[2], place, align=array.dtype.bitwidth // 8 * PACKED)
-        written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
-        return context.get_dummy_value()
+    To take a vector apart, number by number, needs the units that compute; memory does not. The compiler
+    would do it nevertheless, if it did not have to expect that somebody else changes that memory. Halves: the
+    upper half of a store as wide as a register is not at hand before it has reached the cache.
+    """
+    half = ir.VectorType(ir.IntType(32), PACKED // 2)
+    memory = cgutils.alloca_once(builder, ir.ArrayType(ir.VectorType(vector.type.element, PACKED // 2), 2))
+    memory.align = vector.type.count * 8
+    pointer = builder.bitcast(memory, vector.type.element.as_pointer())
+    seen = ir.FunctionType(ir.VoidType(), [pointer.type])
+    for k in range(2):
+        numbers = list(range(k * half.count, (k + 1) * half.count))
+        part = builder.shuffle_vector(vector, vector, ir.Constant(half, numbers))
+        builder.store(part, builder.gep(memory, [ir.IntType(32)(0), ir.IntType(32)(k)]))
+        builder.asm(seen, "", "r,~{memory}", [pointer], True)
+    return pointer
 
-    return types.void(array, index, value), codegen
+
+def _turning(*, past: bool) -> Any:
+    """Return what transposes squares and writes them, past the caches or not."""
+
+    def turn(typing_context: Any, source: Any, start: Any, target: Any, at: Any) -> Any:
+        value, bits = Packed(source.dtype), source.dtype.bitwidth
+        begins = range(0, 8 * STRIP_BYTES // bits, PACKED)
+
+        def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
+            def place(kind: Any, number: int, down: int, right: int) -> Any:
+                steps = ir.IntType(64)(down), ir.IntType(64)(right)
+                index = map(builder.add, cgutils.unpack_tuple(builder, arguments[number + 1]), steps)
+                return _place(context, builder, kind, arguments[number], tuple(index), value)
+
+            def square(begin: int) -> list[Any]:
+                places = (place(source, 0, begin + k, 0) for k in range(PACKED))
+                return _transposed(builder, [_load(builder, at, source) for at in places])
+
+            squares = [(begin, square(begin)) for begin in begins]
+            for k in range(PACKED):
+                for begin, rows in squares:
+                    written = _store(builder, rows[k], place(target, 2, k, begin), target)
+                    if past:
+                        written.align = bits // 8 * PACKED
+                        written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+            return context.get_dummy_value()
+
+        return types.void(source, start, target, at), codegen
+
+    return turn
+
+
+turn = intrinsic(_turning(past=False))
+"""``turn(source, start, target, at)`` transposes `PACKED` numbers of so many rows as fill `STRIP_BYTES`, from
+``start`` in ``source`` to ``at`` in ``target``."""
+
+stream = intrinsic(_turning(past=True))
+"""Does as `turn`, past the caches: ``at`` is where a vector may begin by its size in memory; see `fence`."""
 
 
 @intrinsic

@@ -16,7 +16,6 @@ from solver.codegen.attempt import tables
 from solver.codegen.generate import functions_source, run_source
 from solver.codegen.lanes import block_source, scalar_block_source
 from solver.codegen.scalar import python_math, python_substitute
-from solver.codegen.tiles import tiled, tiled_block_source
 from solver.codegen.typed import define, retell
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
@@ -73,12 +72,7 @@ def _compiled(recipe: Recipe, width: int) -> Callable[..., None]:
         from solver.codegen import packed, vectors
 
         namespace |= {name: getattr(module, name) for module in (packed, vectors) for name in module.__all__}
-        if tiled(recipe):
-            text = [*block_source(recipe, width, "lanes"), *tiled_block_source(recipe, width)]
-            _define(recipe, namespace, text)
-            namespace["lanes"] = numba.njit(**options)(namespace["lanes"])
-        else:
-            _define(recipe, namespace, block_source(recipe, width))
+        _define(recipe, namespace, block_source(recipe, width))
     else:
         _define(recipe, namespace, [*run_source(recipe, "np.empty"), *scalar_block_source()])
         namespace["one"] = numba.njit(**options)(namespace["one"])

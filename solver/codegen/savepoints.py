@@ -27,9 +27,12 @@ _NEXT = [
 """
 
 
-def first_points(recipe: Recipe, state: Vectors) -> list[str]:
-    """Return lines for the save points up to the start: y0 itself at the start, nothing before."""
-    early = ["first = m + 1"] if recipe.summary else [f"for i in range({state.n}):", "    ys[m, i, r] = NAN"]
+def first_points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
+    """Return lines for the save points up to the start: y0 itself at the start, nothing before.
+
+    ``place`` is where component ``#`` at save point m goes, here and below.
+    """
+    early = ["first = m + 1"] if recipe.summary else _nothing(state, place)
     return [
         "m = 0",
         "first = 0",
@@ -39,25 +42,30 @@ def first_points(recipe: Recipe, state: Vectors) -> list[str]:
         "    if ts[m, column] < t:",
         *indent(early, 2),
         "    else:",
-        *indent([*state.each("z@ = s@"), *_kept(recipe, state)], 2),
+        *indent([*state.each("z@ = s@"), *_kept(recipe, state, place)], 2),
         "    m += 1",
         *_NEXT,
     ]
 
 
-def points(recipe: Recipe, state: Vectors) -> list[str]:
+def points_due(*, apart: bool) -> list[str]:
+    """Return what a step does for the save points that it may have passed."""
+    return [_RATE] if apart else ["todo = 1 if t >= due else todo"]
+
+
+def points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     """Return lines for the save points that the last step has passed."""
-    inside = [f"th = {_fraction('ts[m, column]')}", *interpolated(recipe, state, "z", "th")]
+    base, end = ("o", "reached") if recipe.events else ("s", "t")
     return [
         "column = r if ts.shape[1] > 1 else 0",
         _RATE,
         "while 0 <= m < ts.shape[0] and ts[m, column] <= t:",
         *indent(
             [
-                *state.each("z@ = s@"),
-                "if ts[m, column] < t:",
-                *indent(inside),
-                *_kept(recipe, state),
+                f"back = {_left('ts[m, column]', end)}",
+                f"back = back if ts[m, column] < {end} else 0.0",
+                *interpolated(recipe, state, "z", base, "back"),
+                *_kept(recipe, state, place),
                 "m += 1",
             ]
         ),
@@ -65,31 +73,42 @@ def points(recipe: Recipe, state: Vectors) -> list[str]:
     ]
 
 
+def first_places(state: Vectors) -> list[str]:
+    """Return lines that begin a run for `points_together`.
+
+    Places count items of an array in memory: ``place`` is that of the next point in the tile, ``at`` that of
+    the third time to come. The two before it are at hand: to wait for a time took longer than a point takes.
+    """
+    return [
+        f"place = home*tile.shape[1] + m*{state.n}",
+        "at = (home*times.shape[1] if times.shape[0] > 1 else 0) + m + 2",
+        "later = times[home if times.shape[0] > 1 else 0, m + 1]",
+    ]
+
+
+def last_places(state: Vectors) -> list[str]:
+    """Return lines that end it."""
+    return [f"m = (place - home*tile.shape[1])//{state.n}"]
+
+
 def points_together(recipe: Recipe, state: Vectors) -> list[str]:
     """Return lines that do what `points` does for `PACKED` runs at once: the next point of each, as vectors.
 
-    ``bits`` says which runs have passed their next point. What the others write there is overwritten, by what
-    is right or by NaN; ``ts`` and ``ys`` need room for it after the last point, and before the first run
-    for lanes without one (run -1).
+    ``bits`` says which runs have passed their next point. What the others write to the tile is overwritten,
+    by what is right or by NaN; `solver.codegen.tiles` has room for it.
     """
     return [
-        _RATE,
-        f"home = run*(ys.strides[2]//{recipe.dtype.itemsize})",
-        "line = run*ts.shape[0] if ts.shape[1] > 1 else run*0",
-        # The time after the next one is fetched ahead: to wait for it took longer than a point takes.
-        "later = gather(ts, line + (m + 1), bits, due)",
         "while bits != 0:",
         *indent(
             [
-                f"th = {_fraction('due')}",
-                *interpolated(recipe, state, "z", "th"),
-                # The end of the step is exact.
-                "ended = not_after(t, due)",
-                *state.each("z@ = pick(ended, s@, z@)"),
-                f"scatter(ys, home + m*{state.n}, {state.tuple('z')})",
-                "m = pick(bits, m + 1, m)",
+                f"back = {_left('due', 't')}",
+                "back = pick(not_after(t, due), 0.0, back)",
                 "due = pick(bits, later, due)",
-                "later = gather(ts, line + (m + 1), bits, later)",
+                "later = gather(times, at, bits, later)",
+                *interpolated(recipe, state, "z", "s", "back"),
+                f"scatter(tile, place, {state.tuple('z')})",
+                f"place = pick(bits, place + {state.n}, place)",
+                "at = pick(bits, at + 1, at)",
                 "bits = not_after(due, t)",
             ]
         ),
@@ -99,9 +118,9 @@ def points_together(recipe: Recipe, state: Vectors) -> list[str]:
 _RATE = "rate = 1.0/hh"
 
 
-def _fraction(time: str) -> str:
-    """Return the text of where ``time`` is in the last step: 0 at its start, 1 at its end."""
-    return f"(({time} - told) + lag0)*rate"
+def _left(time: str, end: str) -> str:
+    """Return the text of how much of the last step, which led to ``end``, is left after ``time``: 0 to 1."""
+    return f"(({end} - {time}) - lag)*rate"
 
 
 def _empty_summaries(recipe: Recipe) -> list[str]:
@@ -112,10 +131,14 @@ def _empty_summaries(recipe: Recipe) -> list[str]:
     return lines
 
 
-def _kept(recipe: Recipe, state: Vectors) -> list[str]:
+def _nothing(state: Vectors, place: str) -> list[str]:
+    return [f"for i in range({state.n}):", f"    {place.replace('#', 'i')} = NAN"]
+
+
+def _kept(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     """Return lines that keep the state ``z`` at save point m, or work it into the summaries."""
     if not recipe.summary:
-        return state.each_at("ys[m, #, r] = z@")
+        return state.each_at(f"{place} = z@")
     lines = []
     for k, kind in enumerate(recipe.summary):
         if kind == "mean":
@@ -126,15 +149,13 @@ def _kept(recipe: Recipe, state: Vectors) -> list[str]:
     return lines
 
 
-def finished_points(recipe: Recipe, state: Vectors) -> list[str]:
+def finished_points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     """Return lines for the end of a run: points that it did not reach are NaN, summaries are completed."""
     if recipe.summary:
         return _finished_summaries(recipe, state)
     return [
         "while 0 <= m < ts.shape[0]:",
-        f"    for i in range({state.n}):",
-        "        ys[m, i, r] = NAN",
-        "    m += 1",
+        *indent([*_nothing(state, place), "m += 1"]),
     ]
 
 

@@ -87,10 +87,14 @@ def cubic(state: Vectors) -> list[str]:
     return state.each("q1_@ = v@ - s@", "q2_@ = hh*f@ - q1_@", "q3_@ = (q1_@ - hh*w@) - q2_@")
 
 
-def interpolated(recipe: Recipe, state: Vectors, target: str, theta: str) -> list[str]:
-    """Return lines that set ``target`` to the interpolant at the fraction ``theta`` of a step from ``o``."""
+def interpolated(recipe: Recipe, state: Vectors, target: str, base: str, back: str) -> list[str]:
+    """Return lines for ``target``, the interpolant where ``back`` of a step (0 to 1) is left to its end.
+
+    ``base`` is the state there; where nothing is left, ``target`` equals it.
+    """
     last = " + bump*q4_@" if recipe.dense_degree == 4 else ""
     return [
-        f"bump = {theta}*(1.0 - {theta})",
-        *state.each(f"{target}@ = (o@ + {theta}*q1_@) + bump*((q2_@ + {theta}*q3_@){last})"),
+        f"th = 1.0 - {back}",
+        f"bump = {back}*th",
+        *state.each(f"{target}@ = ({base}@ - {back}*q1_@) + bump*((q2_@ + th*q3_@){last})"),
     ]

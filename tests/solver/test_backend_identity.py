@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from solver.codegen.tiles import STREAM_BYTES, tiled
+from solver.codegen.tiles import STREAM_BYTES
 from solver.ensemble import integrate
 from solver.numerics.drivers import Drivers
 from solver.numerics.recipe import Event, Recipe
@@ -78,15 +78,20 @@ def test_save_points_events_spans_and_failures_together(dtype):
     assert set(made.status) >= {0, 1, 2, 4}
 
 
-# Rows of whole cache lines, which tiles end with, and others.
-@pytest.mark.parametrize("n_runs", [391, 392])
+# Rows of whole cache lines, of which strips are made, and others.
+@pytest.mark.parametrize("n_runs", [391, 400])
 @pytest.mark.parametrize(
-    ("shared", "events"), [(True, ()), (False, ()), (False, (Event(first_state, keep=2),))]
+    ("shared", "events", "dtype"),
+    [
+        (True, (), np.float64),
+        (True, (), np.float32),
+        (False, (), np.float64),
+        (False, (Event(first_state, keep=2),), np.float64),
+    ],
 )
-def test_results_that_go_by_way_of_several_tiles(n_runs, shared, events):
-    n_points = 501
-    recipe = Recipe(lorenz, 3, 1, points=True, events=events)
-    assert tiled(recipe)
+def test_results_that_go_through_a_tile_many_times(n_runs, shared, events, dtype):
+    n_points = 501 if dtype is np.float64 else 1001
+    recipe = Recipe(lorenz, 3, 1, points=True, events=events, dtype=dtype)
     assert n_runs * n_points * 3 * recipe.dtype.itemsize > STREAM_BYTES
     rhos, ts = np.linspace(0.0, 40.0, n_runs)[None, :], np.linspace(0.0, 2.0, n_points)
     spans, starts = (0.0, 2.0), START
@@ -100,6 +105,14 @@ def test_results_that_go_by_way_of_several_tiles(n_runs, shared, events):
     assert bits(made) == bits(plain)
     assert len(set(made.status)) == (1 if shared else 2)
     assert made.counts[2:].any() == bool(events)
+
+
+@pytest.mark.parametrize("n_points", [0, 1, 2, 3])
+def test_fewer_numbers_of_a_run_than_a_square_has(n_points):
+    recipe, ts = Recipe(lorenz, 3, 1), np.linspace(0.2, 0.8, n_points)
+    rhos = np.linspace(0.0, 21.0, 70)[None, :]
+    made = integrate(recipe, START, rhos, (0.0, 1.0), ts=ts)
+    assert bits(made) == bits(integrate(recipe, START, rhos, (0.0, 1.0), ts=ts, lanes=1))
 
 
 def one_state(t, y, p):

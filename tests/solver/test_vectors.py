@@ -18,8 +18,8 @@ MULTIPLICATIONS = 100
 """Fewest multiplications of vectors in a Tsit5 step for Lorenz' system, and a few of vectors of points."""
 
 
-def vector_multiplications(recipe, lanes, name):
-    """Return how many multiplications of the machine's own vectors one compiled function of a program has."""
+def vector_multiplications(recipe, lanes):
+    """Return how many multiplications of the machine's own vectors a compiled program has."""
     if platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip(f"the test reads the assembly of x86-64, this is {platform.machine()}")
     features = llvm.get_host_cpu_features()
@@ -27,24 +27,22 @@ def vector_multiplications(recipe, lanes, name):
         pytest.skip("this processor has no AVX")
     ts = np.linspace(0.0, 1.0, 9) if recipe.points else None
     integrate(recipe, [1.0, 0, 0], np.ones((1, 2)), (0.0, 1.0), ts=ts, lanes=lanes)
-    block = program(recipe, "cpu", lanes)
-    compiled = block if name == "block" else block.py_func.__globals__[name]
-    (assembly,) = compiled.inspect_asm().values()
+    (assembly,) = program(recipe, "cpu", lanes).inspect_asm().values()
     register = "zmm" if features.get("avx512f") else "ymm"
     return len(re.findall(rf"vmulpd[^\n]*%{register}", assembly))
 
 
 def test_a_step_of_all_lanes_is_made_of_vectors():
-    assert vector_multiplications(Recipe(lorenz, 3, 1), LANES[8], "block") > MULTIPLICATIONS
+    assert vector_multiplications(Recipe(lorenz, 3, 1), LANES[8]) > MULTIPLICATIONS
 
 
 def test_a_loop_that_stayed_scalar_is_seen():
     """The plant: for as many lanes as one register has numbers, LLVM makes no vectors."""
-    assert vector_multiplications(Recipe(lorenz, 3, 1), 8, "block") < MULTIPLICATIONS
+    assert vector_multiplications(Recipe(lorenz, 3, 1), 8) < MULTIPLICATIONS
 
 
 def test_save_points_are_evaluated_as_vectors():
-    without = vector_multiplications(Recipe(lorenz, 3, 1), LANES[8], "block")
+    without = vector_multiplications(Recipe(lorenz, 3, 1), LANES[8])
     states, products_each, of_theta = 3, 4, 2
-    found = vector_multiplications(Recipe(lorenz, 3, 1, points=True), LANES[8], "lanes")
+    found = vector_multiplications(Recipe(lorenz, 3, 1, points=True), LANES[8])
     assert found >= without + states * products_each + of_theta
