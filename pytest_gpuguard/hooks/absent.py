@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gpuguard.hooks.plug import Plug
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -27,7 +29,7 @@ _MISSING = re.compile(r"No module named '(\w+)[\w.]*'")
 _DRIVER = re.compile(r"\b(lib(?:cuda|cudart|nvrtc|nvidia-ml)\.so[.\d]*): cannot open shared object file")
 
 
-class AbsentLibraries:
+class AbsentLibraries(Plug):
     """Skips what cannot be collected for want of such a library, with the evidence."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.plug import Plug
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Sequence
 
@@ -40,7 +42,7 @@ class _Numbers:
         return self._by_value.setdefault(key, len(self._by_value))
 
 
-class SessionParams:
+class SessionParams(Plug):
     """Finds the parameters of session fixtures.
 
     Parameters

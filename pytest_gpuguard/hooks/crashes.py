@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.sticky import LEAVING
 from pytest_gpuguard.track.vitals import read_vital
 
@@ -22,7 +23,7 @@ _MOST_STACKS = 20_000
 _SILENT = "it left no stacks: killed from outside (such as for want of memory), or ended by os._exit"
 
 
-class Crashes:
+class Crashes(Plug):
     """Completes xdist's reports of crashes.
 
     Parameters

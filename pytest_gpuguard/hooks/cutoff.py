@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.plug import Plug
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
@@ -15,7 +17,7 @@ __all__ = ["CutOff"]
 _MOST_NAMED = 20
 
 
-class CutOff:
+class CutOff(Plug):
     """Knows what has not run so far.
 
     Parameters

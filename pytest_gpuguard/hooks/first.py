@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_gpuguard.hooks.plug import Plug
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 __all__ = ["First"]
 
 
-class First:
+class First(Plug):
     """Does all of ``steps`` before anything else is done for the first test; its hook is gone afterwards."""
 
     def __init__(self, config: pytest.Config, *steps: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_summary
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.leaving import see_to_the_end
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.sizing import SIZED
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
@@ -51,7 +52,7 @@ _MARKUP: dict[str, dict[str, bool]] = {
 }
 
 
-class Reports:
+class Reports(Plug):
     """Hands on what workers report; where tests run in this process, they are heard of without."""
 
     def __init__(self, *takers: Callable[[pytest.TestReport], None]) -> None:
@@ -63,7 +64,7 @@ class Reports:
             take(report)
 
 
-class _Status:
+class _Status(Plug):
     """Shows the letter of a leak; there once there is a leak."""
 
     @pytest.hookimpl(tryfirst=True)
@@ -79,7 +80,7 @@ class _Status:
         return None
 
 
-class Gather:
+class Gather(Plug):
     """Collects what the processes send, writes the record and prints the section.
 
     Parameters

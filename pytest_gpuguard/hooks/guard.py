@@ -17,6 +17,7 @@ from pytest_gpuguard.hooks.first import First
 from pytest_gpuguard.hooks.keeping import Keeping
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.lifeline import Lifeline
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.probes import probes_for, things_of
 from pytest_gpuguard.hooks.settings import KINDS
 from pytest_gpuguard.hooks.shortages import Shortages
@@ -52,7 +53,7 @@ def _only_hands_on(function: object) -> bool:
     return code is not None and code.co_varnames == ("request",) and code.co_names == ("param",)
 
 
-class Guard:
+class Guard(Plug):
     """Watches the tests of one process.
 
     Parameters
@@ -281,13 +282,13 @@ class Guard:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         # A phase is over, and the next one begins.
-        when, wrong = call.when, call.excinfo
+        when, wrong, scene = call.when, call.excinfo, self.scene
         if wrong is not None:
             self.errors[when] = wrong.value
             self.verdict.demand()
-            self.scene.enters("teardown", time.monotonic())
-        elif when != "teardown":
-            self.scene.enters("call" if when == "setup" else "teardown", time.monotonic())
+        if when != "teardown":
+            scene.phase = "call" if when == "setup" and wrong is None else "teardown"
+            scene.touch(time.monotonic())
         elif not self.tracker.still() and self.verdict.stirred():
             self.verdict.demand()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.hooks.affinity import SEEN
+from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -30,7 +31,7 @@ def remembered(config: pytest.Config) -> History:
     return read_history(cache.get(KEY, None)) if cache is not None else History()
 
 
-class Remembering:
+class Remembering(Plug):
     """The part of the process that sums up.
 
     Parameters

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.places import JOURNALS, SHEET
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Keeping"]
 
 
-class Keeping:
+class Keeping(Plug):
     """Notes when a test begins and ends and, once it was judged, all else that is to be known of it.
 
     Parameters

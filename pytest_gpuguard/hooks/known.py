@@ -10,6 +10,7 @@ import pytest
 
 from pytest_gpuguard.hooks.markers import carriers
 from pytest_gpuguard.hooks.misspelt import did_you_mean
+from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -23,7 +24,7 @@ __all__ = ["Known", "is_own"]
 _TAKES = {"kind", "match", "reason", "issue"}
 
 
-class Known:
+class Known(Plug):
     """Says of a leak why it is tolerated.
 
     Parameters
@@ -117,7 +118,7 @@ class Known:
         return {"by": "baseline", "reason": entry.reason, "issue": entry.issue, "until": entry.until}
 
 
-class _Refusing:
+class _Refusing(Plug):
     """Fails the tests with a wrong mark; there only where there are any."""
 
     def __init__(self, errors: dict[str, pytest.UsageError]) -> None:

@@ -24,6 +24,7 @@ from pytest_gpuguard.hooks.markers import (
     site_of,
 )
 from pytest_gpuguard.hooks.needs import lacking
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.uses import Uses
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _fixture_at(declared: Declared) -> str:
     return f"fixture `{declared.name}` at {declared.file}:{declared.line}"
 
 
-class Leasing:
+class Leasing(Plug):
     """What the running test and the wide fixtures of this process hold.
 
     Parameters
@@ -289,7 +290,7 @@ class Leasing:
         }
 
 
-class _Claims:
+class _Claims(Plug):
     """What happens to tests that claim; its hooks are there only where any does."""
 
     def __init__(self, leasing: Leasing) -> None:
@@ -314,7 +315,7 @@ class _Claims:
         self._leasing.desk.progress()
 
 
-class _Parting:
+class _Parting(Plug):
     """The end of a test in the midst of which the first claim of all was made: its protocol is under way."""
 
     def __init__(self, plugins: pytest.PytestPluginManager, free: Callable[[], None]) -> None:
@@ -326,7 +327,7 @@ class _Parting:
         self._free()
 
 
-class _Parts:
+class _Parts(Plug):
     """What fixtures say that they need; its hooks are there only where any fixture says so."""
 
     def __init__(self, leasing: Leasing) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.ended import TestEnded
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.track.lastwords import LastWords, Timer
 from pytest_gpuguard.track.vitals import Vitals
 from pytest_gpuguard.track.words import sound
@@ -34,7 +35,7 @@ __all__ = ["TIMER_LATER", "WATCHER_LATER", "Lifeline"]
 WATCHER_LATER, TIMER_LATER = 9.0, 15.0
 
 
-class Lifeline:
+class Lifeline(Plug):
     """What keeps a process in touch with who watches it.
 
     Parameters
@@ -173,7 +174,7 @@ class Lifeline:
             self.beat(time.monotonic())
 
 
-class _Phases:
+class _Phases(Plug):
     """Says each phase of a test that begins; there where there is a page."""
 
     def __init__(self, say: Callable[[str], None]) -> None:

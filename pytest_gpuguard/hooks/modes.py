@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_gpuguard.devices.modes import mode_here
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.report.lines import count, printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _MOST_REASONS = 3
 _LONGEST = 160
 
 
-class Modes:
+class Modes(Plug):
     """The part of who sums up that counts skips.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.markers import anything_declared, carriers, demand_of, names_in_force
+from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
     from pytest_gpuguard.plan.demand import Demand
@@ -24,7 +25,7 @@ def lacking(demand: Demand) -> str | None:
     return unmet(demand, simulated(os.environ.get("NUMBA_ENABLE_CUDASIM")), discovered)
 
 
-class Needs:
+class Needs(Plug):
     """Looks at a suite once: where nothing asks for a device, nothing is looked at while the tests run."""
 
     # When every other hook, of whatever conftest, has added its marks.
@@ -36,7 +37,7 @@ class Needs:
             config.pluginmanager.register(_Looking(names), "gpuguard-needs-looking")
 
 
-class _Looking:
+class _Looking(Plug):
     """What marks and fixtures say of devices, looked at before a test or fixture is set up."""
 
     def __init__(self, names: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pytest_gpuguard.devices.discovery import shareable
 from pytest_gpuguard.devices.trim import simulated, started
 from pytest_gpuguard.errors import GuardError
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.plan.placement import chosen, distribute
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def place_here(how: str) -> str | None:
     return None
 
 
-class Placement:
+class Placement(Plug):
     """The controller's part.
 
     Parameters

@@ -11,6 +11,7 @@ from pytest_gpuguard.hooks.affinity import SessionParams
 from pytest_gpuguard.hooks.history import remembered
 from pytest_gpuguard.hooks.markers import asked_by, demand_of, names_in_force
 from pytest_gpuguard.hooks.offers import suite_of
+from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
     from pytest_gpuguard.hooks.settings import Settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Preview"]
 
 
-class Preview:
+class Preview(Plug):
     """Prints the plan.
 
     Parameters

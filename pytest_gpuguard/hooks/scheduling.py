@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.history import remembered
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.sticky import LEAVING
 from pytest_gpuguard.hooks.transport import collect, is_here, send_to
 from pytest_gpuguard.hooks.ungrouped import tell
@@ -23,7 +24,7 @@ __all__ = ["Scheduling"]
 _OURS = frozenset({"load", "loadgroup", "loadscope", "loadfile", "worksteal"})
 
 
-class Scheduling:
+class Scheduling(Plug):
     """What is known of a distributed run beside what xdist tells its scheduler.
 
     Parameters

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.devices.health import STICKY, glance, unusable
+from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +166,7 @@ class StickyErrors:
             end(item=item, nextitem=None)
 
 
-class _Leaving:
+class _Leaving(Plug):
     """The end of the test that left the context unusable; there once there is one."""
 
     def __init__(self, errors: StickyErrors) -> None:

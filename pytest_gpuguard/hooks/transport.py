@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard.hooks.affinity import SessionParams
+from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def collect(folder: Path, worker: str) -> Offer | None:
         return None
 
 
-class Publisher:
+class Publisher(Plug):
     """The role of a worker that is asked for groups and needs.
 
     Parameters

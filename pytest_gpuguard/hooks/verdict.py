@@ -17,6 +17,7 @@ from pytest_gpuguard.devices.modes import mode_used
 from pytest_gpuguard.hooks.deaths import death_record
 from pytest_gpuguard.hooks.junit import junit_properties
 from pytest_gpuguard.hooks.known import is_own
+from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.track.words import said
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _LINGERS = 3
 _SELDOM = 1.0
 
 
-class Verdict:
+class Verdict(Plug):
     """Judges the tests of one process.
 
     Parameters

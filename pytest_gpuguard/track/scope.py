@@ -146,12 +146,6 @@ class Scene:
             self.own.clear()
             self.standing = [standing for standing in self.standing if not standing.ended]
 
-    def enters(self, phase: Phase, now: float) -> None:
-        """A phase of the running test begins."""
-        self.phase = phase
-        if self.progress is not None:
-            self.progress = now
-
     def stir(self) -> None:
         """There is something to be told, or to be looked at, when the running test ends."""
         self.news = next(self._numbers)
