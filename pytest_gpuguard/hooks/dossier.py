@@ -100,7 +100,7 @@ class Dossier:
         # Somebody may remove the folder, or the disk be full: no wait may go unbounded for that.
         with contextlib.suppress(OSError):
             if self._folder:
-                self._folder.write_state(self._worker, self._state())
+                self._folder.write_state(self._worker, self._state(place="(before its first test)"))
 
     def write(self, stall: Stall) -> str:
         """Write stacks and state, ask the others for theirs, and return all of it as text."""
@@ -127,7 +127,7 @@ class Dossier:
 
     def survey(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the states of all processes, this one first, and the names of those that did not answer."""
-        own = self._state() | {"place": "the phase that failed"}
+        own = self._state(place="the phase that failed")
         with contextlib.suppress(OSError):  # as above
             if self._folder:
                 others, silent = self._others(self._folder)
@@ -160,7 +160,7 @@ class Dossier:
         folder.write_state(self._worker, self._state())
         return folder.gather_states(asked, self._worker, _OTHERS_ANSWER_WITHIN)
 
-    def _state(self, stacks: str = "") -> dict[str, Any]:
+    def _state(self, stacks: str = "", place: str = "") -> dict[str, Any]:
         owner, progress = self._scene.owner, self._scene.progress
         return {
             "worker": self._worker,
@@ -168,7 +168,7 @@ class Dossier:
             "nodeid": owner.node if owner else "",
             "phase": self._scene.phase,
             "idle_s": time.monotonic() - progress if progress is not None else 0.0,
-            "place": self._waits_in(),
+            "place": place or self._waits_in(),
             "died": [f"{death['thread']!r} ended with {death['error']}" for death in self.deaths()],
             "left": self._left(),
             "alive": self._alive(),

@@ -96,9 +96,8 @@ class SegmentProbe(LookingProbe[_Segment]):
 
     def begin(self) -> Callable[[], None]:
         self._folder = procfs.Opened(_FOLDER, folder=True)
-        fd = self._folder.fd
         # Other processes move it as well, which costs a look and nothing else.
-        self.count = lambda: os.fstat(fd).st_mtime_ns
+        self.count = procfs.changes_of(self._folder.fd)
         self._foreign = {(entry.name, entry.inode()) for entry in os.scandir(_FOLDER)}
         try:
             import _posixshmem  # type: ignore[import-not-found]

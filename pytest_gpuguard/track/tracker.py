@@ -96,8 +96,10 @@ class Tracker:
         self._fine = [probe for probe in probes if probe.kinds & FINE]
         self._scene = scene
         self._paced: list[Paced] = []
-        # As of the last look; without the number of births each test's end asks every probe.
+        # As of the last look; without the number of births each test's end asks every probe. Whatever is
+        # imported may be what makes things.
         self._news: int | None = None
+        self._modules = 0
         self._pulses: list[tuple[Callable[[], object], object]] = []
         self._forced = False
         self._serial = 0
@@ -131,7 +133,7 @@ class Tracker:
 
     def still(self) -> bool:
         """Return whether surely nothing moved since the last look, as nearly always; asked at each end."""
-        if self._scene.news != self._news:
+        if self._scene.news != self._news or len(sys.modules) != self._modules:
             return False
         try:
             for pulse, last in self._pulses:
@@ -165,10 +167,10 @@ class Tracker:
 
     def _feel(self) -> None:
         """Take the births and pulses of now: before each look, so that what comes during it is news."""
-        self._news = self._scene.news
-        # Whatever is imported may be what makes things. Several probes may have one pulse.
+        self._news, self._modules = self._scene.news, len(sys.modules)
+        # Several probes may have one pulse.
         pulses = dict.fromkeys(pulse for probe in self._paced for pulse in probe.pulses)
-        self._pulses = [(pulse, pulse()) for pulse in (sys.modules.__len__, *pulses)]
+        self._pulses = [(pulse, pulse()) for pulse in pulses]
 
     def _rest(self) -> None:
         """See after a look whether all probes can be left alone until a birth or a pulse."""

@@ -1,18 +1,22 @@
-"""The number that the system gave last: one question for threads and children alike."""
+"""What is asked after each test: the number that the system gave last, and whether a folder was changed."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
 
 from pytest_gpuguard.hooks.probes import probes_for
+from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.probe import Paced
-from pytest_gpuguard.track.procfs import Newest
+from pytest_gpuguard.track.procfs import Newest, changes_of
 from pytest_gpuguard.track.scope import Scene
 
 tells = pytest.mark.skipif(
@@ -96,3 +100,53 @@ def _pulses(config):
     finally:
         for step in reversed(undo):
             step()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder as its path and an open number, last changed at the second nanosecond of all."""
+    os.utime(tmp_path, ns=(1, 2))
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield tmp_path, fd
+    os.close(fd)
+
+
+def test_a_change_in_a_folder_is_told_and_a_look_into_it_is_none(folder):
+    path, fd = folder
+    ask = changes_of(fd)
+    before = ask()
+    list(path.iterdir())
+    os.utime(path, ns=(10**9, 2))
+    assert ask() == before
+    (path / "new").touch()
+    assert ask() != before
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is no folder in memory (/dev/shm)")
+def test_one_more_entry_is_told_though_the_clock_has_not_moved():
+    path = Path("/dev/shm", uuid.uuid4().hex)
+    path.mkdir()
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.utime(path, ns=(1, 2))
+        ask = changes_of(fd)
+        before = ask()
+        (path / "new").touch()
+        os.utime(path, ns=(1, 2))
+        assert ask() != before
+    finally:
+        os.close(fd)
+        shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("lacking", ["the call", "the place"])
+def test_a_change_is_told_also_where_the_c_library_is_another(monkeypatch, folder, lacking):
+    path, fd = folder
+    if lacking == "the call":
+        monkeypatch.setattr(ctypes, "PyDLL", lambda _: object())
+    else:
+        monkeypatch.setattr(procfs, "_CHANGED", slice(72, 88))
+    ask = changes_of(fd)
+    assert ask() == (path.stat().st_size, 2)
+    os.utime(path, ns=(1, 3))
+    assert ask() == (path.stat().st_size, 3)
