@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["format_bytes", "format_seconds", "parse_amounts", "parse_bytes", "parse_seconds"]
+__all__ = ["format_bytes", "format_seconds", "parse_amounts", "parse_bytes", "parse_seconds", "rounded"]
 
 _BYTES = {"": 1, "b": 1} | {
     prefix + suffix: factor**power
@@ -111,3 +111,8 @@ def format_seconds(seconds: float) -> str:
     if hours >= 48:
         return f"{hours // 24} d {hours % 24} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def rounded(seconds: float) -> float:
+    """Return a time to a tenth of a millisecond, as records have it; ``round`` takes twice as long."""
+    return int(seconds * 1e4 + 0.5) / 1e4

@@ -294,12 +294,10 @@ class Gather(Plug):
         return msgspec.structs.replace(report, failed_by=self._run_level())
 
     def _write(self, report: RunReport) -> None:
-        import msgspec
-
         self._folder.kept = True
         try:
             encoded = encode(report)
-            self._folder.write_report(msgspec.json.format(encoded, indent=1))
+            self._folder.write_report(encoded)
             self._journal.close()
             self._folder.forget_journals()
             if self._settings.report is not None:

@@ -76,16 +76,22 @@ def carriers(items: Iterable[pytest.Item], names: Collection[str]) -> Iterator[p
 
     Asked of every test of a suite, nearly all of which have none: what they are in is looked at once.
     """
-    inside: dict[int, bool] = {}
-    wanted = frozenset(names)
+    inside, last, marked = dict[int, bool](), None, False
     for item in items:
-        parent = item.parent
-        marked = inside.get(id(parent))
-        if marked is None:
-            above = parent.iter_markers() if parent is not None else ()
-            marked = inside[id(parent)] = any(mark.name in names for mark in above)
-        if marked or not wanted.isdisjoint([mark.name for mark in item.own_markers]):
+        if item.parent is not last:
+            last = item.parent
+            if id(last) not in inside:
+                inside[id(last)] = last is not None and any(
+                    mark.name in names for mark in last.iter_markers()
+                )
+            marked = inside[id(last)]
+        if marked:
             yield item
+            continue
+        for mark in item.own_markers:
+            if mark.name in names:
+                yield item
+                break
 
 
 def _marks(item: pytest.Item, names: tuple[str, ...]) -> Iterator[tuple[object, pytest.Mark]]:

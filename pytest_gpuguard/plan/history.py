@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_gpuguard.plan.suite import Need, Suite
-from pytest_gpuguard.units import format_bytes
+from pytest_gpuguard.units import format_bytes, rounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,7 +50,7 @@ class History(msgspec.Struct):
         """Take what a run has measured: seconds of each test, and what those used or claimed that did."""
         known = self.seconds.get
         self.seconds |= {
-            nodeid: round(_LATEST * now + (1 - _LATEST) * known(nodeid, now), 4)
+            nodeid: rounded(_LATEST * now + (1 - _LATEST) * known(nodeid, now))
             for nodeid, now in seconds.items()
         }
         for kept in (self.peaks, self.claims):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,7 +80,7 @@ def _verdict(gathered: Gathered, groups: Sequence[LeakGroup], faults: int) -> Ve
 
 
 def _with_waits(gathered: Gathered) -> list[TestSpan]:
-    tests = sorted(gathered.tests, key=lambda span: span.start)
+    tests = sorted(gathered.tests, key=attrgetter("start"))
     for wait in gathered.waits:
         span = gathered.test(wait.nodeid, wait.worker)
         if span is not None:

@@ -25,6 +25,7 @@ from pytest_gpuguard.report.model import (
     Worker,
 )
 from pytest_gpuguard.report.subjects import known_subject
+from pytest_gpuguard.units import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -129,12 +130,12 @@ class Gathered:
         tests = self._tests[worker]
         span = tests.get(nodeid)
         if span is None:
-            span = tests[nodeid] = TestSpan(nodeid, worker, round(start, 4), round(stop, 4), outcome)
+            span = tests[nodeid] = TestSpan(nodeid, worker, rounded(start), rounded(stop), outcome)
             if not facts:
                 return span
         elif span.outcome == "passed" or outcome == "failed":
             span.outcome = outcome
-        span.stop = max(span.stop, round(stop, 4))
+        span.stop = max(span.stop, rounded(stop))
         if facts:
             for name, value in facts.items():
                 setattr(span, name, value)
@@ -154,9 +155,9 @@ class Gathered:
         for nodeid, start, stop in self.here():
             span = here.get(nodeid)
             if span is None:
-                here[nodeid] = TestSpan(nodeid, HERE, round(start, 4), round(stop, 4), "passed")
+                here[nodeid] = TestSpan(nodeid, HERE, rounded(start), rounded(stop), "passed")
             elif stop > span.stop:  # it was run again
-                span.stop = round(stop, 4)
+                span.stop = rounded(stop)
         return [span for tests in self._tests.values() for span in tests.values()]
 
     def test(self, nodeid: str, worker: str) -> TestSpan | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_gpuguard.units import format_bytes, format_seconds, parse_bytes, parse_seconds
+from pytest_gpuguard.units import format_bytes, format_seconds, parse_bytes, parse_seconds, rounded
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,8 @@ def test_bytes_are_written(nbytes, text):
 )
 def test_durations_are_written(seconds, text):
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.00004, 0.00006, 1.0, 12.34567, 99999.99996, 1e9 + 0.12344])
+def test_a_time_of_a_record_is_rounded_as_by_round(seconds):
+    assert rounded(seconds) == round(seconds, 4)
