@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -122,6 +123,8 @@ class MemoryProbe:
         self._scene = scene
         self.unable = None if procfs.exists() else "this system does not tell how a process uses its memory"
         self._pages = 0
+        # What the system has told last, and the bytes that it means.
+        self._told, self._told_of = b"", 0
         self._found: list[MemorySuspect] = []
         self._seen = 0
         self._modules = 0
@@ -138,7 +141,10 @@ class MemoryProbe:
         self._pages = self._resident()
 
     def _resident(self) -> int:
-        return int(self._statm.read(128).split(b" ", 2)[1]) * _PAGE
+        told = os.pread(self._statm.fd, 128, 0)
+        if told != self._told:
+            self._told, self._told_of = told, int(told.split(b" ", 2)[1]) * _PAGE
+        return self._told_of
 
     @property
     def pulses(self) -> tuple[Callable[[], object], ...]:
