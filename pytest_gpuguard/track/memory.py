@@ -133,11 +133,11 @@ class MemoryProbe:
         if self.unable is not None:
             return lambda: None
         self._statm = procfs.Opened("/proc/self/statm")
-        self._rebase()
+        self._rebase(_levels())
         return self._statm.close
 
-    def _rebase(self) -> None:
-        self._levels, self._modules = _levels(), len(sys.modules)
+    def _rebase(self, levels: _Levels) -> None:
+        self._levels, self._modules = levels, len(sys.modules)
         self._pages = self._resident()
 
     def _resident(self) -> int:
@@ -161,21 +161,24 @@ class MemoryProbe:
         """Put growth down to what is in force, once it is there for sure."""
         if not self.moved():
             return
+        # A millisecond or two: asked for once, unless it is about to be held against somebody.
+        levels = _levels()
         if self._resident() > self._pages:
-            grown = self._grown()
+            grown = self._grown(levels)
             if grown:
                 # Garbage is no growth; but to collect costs more than most tests.
                 gc.collect()
-                grown = self._grown()
+                levels = _levels()
+                grown = self._grown(levels)
             if grown:
                 self._add(grown)
         else:
-            self._give_back(self._levels.resident - _levels().resident)
-        self._rebase()
+            self._give_back(self._levels.resident - levels.resident)
+        self._rebase(levels)
 
-    def _grown(self) -> dict[str, int]:
+    def _grown(self, levels: _Levels) -> dict[str, int]:
         """Return by how much memory has grown, by each source that confirms it; empty without any."""
-        grown = _levels().since(self._levels)
+        grown = levels.since(self._levels)
         told = grown._asdict()
         sources = {name: told[name] for name, least in _AGREES.items() if told[name] > least}
         loaded = len(sys.modules) - self._modules > _MANY_MODULES and "malloc" not in sources
