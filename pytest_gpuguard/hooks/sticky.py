@@ -57,8 +57,8 @@ class StickyErrors:
         #: The error, once there is one.
         self._error = 0
         self._found: dict[str, Any] | None = None
-        #: Whether this process, or the run, ends after the test that is over.
-        self.leaves = False
+        # Whether this process, or the run, ends after the test that is over.
+        self._leaves = False
         #: Returns the running test.
         self.running: Callable[[], pytest.Item | None] = lambda: None
         #: Returns the tests that have not begun; there is none in a worker.
@@ -116,7 +116,7 @@ class StickyErrors:
         if not self._error and glance():
             # Its error was expected, or swallowed.
             self._check(report)
-        if not self._error or again or self.leaves:
+        if not self._error or again or self._leaves:
             return []
         # Somebody may have mended it since: a reset of the device.
         self._error = self._error and unusable(_PATIENCE)
@@ -124,8 +124,8 @@ class StickyErrors:
             self._found = None
             return []
         assert self._found is not None
-        self.leaves = not self._scene.last
-        if self.leaves:
+        self._leaves = not self._scene.last
+        if self._leaves:
             self._plugins.register(_Leaving(self), "gpuguard-leaving")
             if self._distributed:
                 report.user_properties.append((LEAVING, self._name))

@@ -98,10 +98,6 @@ class Opened:
                 os.dup2(again, self.fd, inheritable=False)
                 os.close(again)
 
-    def read(self, most: int = 4096) -> bytes:
-        """Return its content."""
-        return os.pread(self.fd, most, 0)
-
     def size(self) -> int:
         """Return its size: of ``/proc/self/fd``, on kernels that tell, the number of open files."""
         return os.fstat(self.fd).st_size

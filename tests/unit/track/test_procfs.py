@@ -38,14 +38,14 @@ def test_a_thread_that_has_come_and_gone_is_told(newest):
     before = newest.ask()
     thread = threading.Thread(target=int)
     thread.start()
-    thread.join()
+    thread.join(60)
     assert newest.ask() != before
 
 
 @tells
 def test_a_child_is_told(newest):
     before = newest.ask()
-    subprocess.run([sys.executable, "-S", "-c", ""], check=True)
+    subprocess.run([sys.executable, "-S", "-c", ""], check=True, timeout=60)
     assert newest.ask() != before
 
 
