@@ -32,12 +32,13 @@ from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable
+    from collections.abc import Callable, Collection, Generator
     from pathlib import Path
 
     from pytest_gpuguard.hooks.guard import Guard
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.report.gathered import Columns
     from pytest_gpuguard.report.model import TestSpan
 
 __all__ = ["Gather", "Reports"]
@@ -223,8 +224,8 @@ class Gather(Plug):
         self.add({"stalls": [stall], "deaths": deaths, "notes": self.notes})
         self._write(build(self._gathered, self._head(1, "cut off"), self._shown()))
 
-    def ask(self, ended: Callable[[], Iterable[tuple[str, float, float]]]) -> None:
-        """Have the tests of this process that have ended from ``ended``: node id, start and stop of each."""
+    def ask(self, ended: Callable[[], Columns]) -> None:
+        """Have the tests of this process that have ended from ``ended``."""
         self._gathered.here = ended
 
     def spans(self) -> Collection[TestSpan]:

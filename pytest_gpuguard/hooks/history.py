@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.hooks.affinity import SEEN
 from pytest_gpuguard.hooks.plug import Plug
+from pytest_gpuguard.hooks.runfolder import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -16,19 +19,37 @@ if TYPE_CHECKING:
     from pytest_gpuguard.plan.history import History, Measured
     from pytest_gpuguard.report.model import TestSpan
 
-__all__ = ["KEY", "Remembering", "remembered"]
+__all__ = ["Remembering", "remembered", "remembered_in"]
 
-#: Where in the cache.
-KEY = "gpuguard/history"
 _SHOWN = 10
+#: The folder in the cache, and the file in that: what the cache writes itself it takes apart value by value.
+_FOLDER, _FILE = "gpuguard-history", "history.json"
 
 
 def remembered(config: pytest.Config) -> History:
     """Return what runs before this one have measured."""
-    from pytest_gpuguard.plan.history import History, read_history
+    return _read(_place(config))
 
+
+def remembered_in(cache: Path) -> History:
+    """Return the same before pytest has opened its cache, which is that folder."""
+    return _read(cache / "d" / _FOLDER / _FILE)
+
+
+def _place(config: pytest.Config) -> Path | None:
     cache = getattr(config, "cache", None)  # the cache provider can be switched off
-    return read_history(cache.get(KEY, None)) if cache is not None else History()
+    with contextlib.suppress(OSError):  # a read-only checkout: pytest itself only warns of it
+        return None if cache is None else Path(cache.mkdir(_FOLDER), _FILE)
+    return None
+
+
+def _read(place: Path | None) -> History:
+    from pytest_gpuguard.plan.history import read_history
+
+    encoded = b""
+    with contextlib.suppress(OSError):  # the first run
+        encoded = b"" if place is None else place.read_bytes()
+    return read_history(encoded)
 
 
 class Remembering(Plug):
@@ -81,9 +102,12 @@ class Remembering(Plug):
     def _keep(self, seconds: dict[str, float], used: dict[str, Measured]) -> None:
         from pytest_gpuguard.plan.history import stored
 
-        cache = getattr(self._config, "cache", None)
-        if cache is None or not seconds:
+        place = _place(self._config)
+        if place is None or not seconds:
             return
-        history = remembered(self._config)
+        history = _read(place)
         history.learn(seconds, used, self._shared)
-        cache.set(KEY, stored(history))
+        try:
+            write_whole(place, stored(history))
+        except OSError as problem:
+            self._notes.append(f"what tests take could not be kept: {problem}")

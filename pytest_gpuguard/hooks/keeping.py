@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,11 +17,13 @@ from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.journal import Journal
 from pytest_gpuguard.report.places import JOURNALS, SHEET
-from pytest_gpuguard.report.sheet import Sheet, pairs
+from pytest_gpuguard.report.sheet import Sheet, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from pathlib import Path
+
+    from pytest_gpuguard.report.gathered import Columns
 
 __all__ = ["Keeping"]
 
@@ -107,19 +110,18 @@ class Keeping(Plug):
         self._journal.write(end=self._nodeid, start=start, at=at, outcome=outcome, payload=said)
         self.tell(self._nodeid, start, at, outcome, payload)
 
-    def ended(self) -> Iterator[tuple[str, float, float]]:
-        """Yield node id, start and stop of each test that has ended, as far as the sheet tells.
+    def ended(self) -> Columns:
+        """Return node ids, starts and stops of the tests that have ended, as far as the sheet tells.
 
         Nothing, where none has begun since the last question after the last end.
         """
         times, asked = self._sheet.times, (self._row, self._begun)
         if asked == self._asked:
-            return
+            return (), (), ()
         if self._row < 0 or times[2 * self._row + 1]:
             self._asked = asked
-        for nodeid, (start, stop) in zip(self._ids, pairs(times), strict=True):
-            if stop:
-                yield nodeid, start, stop
+        starts, stops = columns(times)
+        return list(compress(self._ids, stops)), list(compress(starts, stops)), list(filter(None, stops))
 
     def _changed(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return what is not as it was said last."""

@@ -73,9 +73,9 @@ class Known(Plug):
             )
         return None
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        errors: dict[str, pytest.UsageError] = {}
-        for item in carriers(items, {"known_leak"}):
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        config, errors = session.config, dict[str, pytest.UsageError]()
+        for item in carriers(session, {"known_leak"}):
             marks = item.iter_markers("known_leak")
             wrong = next(filter(None, (_wrong(mark, self._kinds) for mark in marks)), None)
             if wrong is not None:

@@ -96,7 +96,7 @@ class Leasing(Plug):
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         config, items, asked = session.config, session.items, False
         self._names = names_in_force(config)
-        for item in carriers(items, self._names):
+        for item in carriers(session, self._names):
             asked = True
             try:
                 item.stash[_DEMAND] = demand_of(item, self._names)

@@ -39,6 +39,9 @@ _KNOWN_LEAK = (
     "whose title or creation matches a regular expression; a reason is required"
 )
 
+_OURS = frozenset({*_LINES, "known_leak"})
+_MARKED = pytest.StashKey[list[tuple[pytest.Item, frozenset[str]]]]()
+
 
 def _theirs(config: pytest.Config) -> bool:
     """Return whether the project registers a mark ``gpu`` of its own."""
@@ -71,27 +74,36 @@ def anything_declared() -> bool:
     return module is not None and bool(module.anything_declared())
 
 
-def carriers(items: Iterable[pytest.Item], names: Collection[str]) -> Iterator[pytest.Item]:
-    """Yield the tests that have a mark of these names, on themselves or on what they are in.
+def carriers(session: pytest.Session, names: Collection[str]) -> Iterator[pytest.Item]:
+    """Yield the tests that have a mark of these names of ours, on themselves or on what they are in.
 
-    Asked of every test of a suite, nearly all of which have none: what they are in is looked at once.
+    The suite is looked at once, by whoever asks first: when every hook that modifies it has added its marks.
     """
-    inside, last, marked = dict[int, bool](), None, False
+    marked = session.stash.get(_MARKED, None)
+    if marked is None:
+        marked = session.stash[_MARKED] = list(_marked(session.items))
+    return (item for item, found in marked if not found.isdisjoint(names))
+
+
+def _marked(items: Iterable[pytest.Item]) -> Iterator[tuple[pytest.Item, frozenset[str]]]:
+    # Nearly all of a suite have none: what they are in is looked at once.
+    inside, last, around = dict[int, frozenset[str]](), None, frozenset[str]()
     for item in items:
         if item.parent is not last:
             last = item.parent
             if id(last) not in inside:
-                inside[id(last)] = last is not None and any(
-                    mark.name in names for mark in last.iter_markers()
-                )
-            marked = inside[id(last)]
-        if marked:
-            yield item
-            continue
+                inside[id(last)] = _ours(last.iter_markers() if last is not None else ())
+            around = inside[id(last)]
+        found = around
         for mark in item.own_markers:
-            if mark.name in names:
-                yield item
-                break
+            if mark.name in _OURS:
+                found = around | _ours(item.own_markers)
+        if found:
+            yield item, found
+
+
+def _ours(marks: Iterable[pytest.Mark]) -> frozenset[str]:
+    return frozenset(mark.name for mark in marks) & _OURS
 
 
 def _marks(item: pytest.Item, names: tuple[str, ...]) -> Iterator[tuple[object, pytest.Mark]]:

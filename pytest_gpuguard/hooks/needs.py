@@ -33,7 +33,7 @@ class Needs(Plug):
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         config = session.config
         names = names_in_force(config)
-        if anything_declared() or any(carriers(session.items, names)):
+        if anything_declared() or any(carriers(session, names)):
             config.pluginmanager.register(_Looking(names), "gpuguard-needs-looking")
 
 

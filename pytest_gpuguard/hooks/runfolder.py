@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "write_whole"]
 
 _KEPT = 5
 #: What stands in the beginning of each view.
@@ -61,6 +61,13 @@ def _forget_all_but_the_last(others: Iterable[Path]) -> None:
             over += free
             if free and over >= _KEPT:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that whoever reads it meanwhile finds all of it, or what was there before."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 def _refuse_if_theirs(path: Path) -> None:
@@ -133,7 +140,7 @@ class RunFolder:
 
     def write_state(self, worker: str, state: dict[str, Any]) -> None:
         """Write the state of one process, whole or not at all."""
-        self._replace(self.path / "state" / f"{worker}.json", json.dumps(state).encode())
+        write_whole(self.path / "state" / f"{worker}.json", json.dumps(state).encode())
 
     def states(self, since_ns: int) -> list[dict[str, Any]]:
         """Return the states written since ``since_ns``, by worker."""
@@ -174,7 +181,7 @@ class RunFolder:
 
     def write_end(self, worker: str, why: dict[str, Any]) -> None:
         """Say why a process is ended, before it is."""
-        self._replace(self.vital(worker, "end"), json.dumps(why).encode())
+        write_whole(self.vital(worker, "end"), json.dumps(why).encode())
 
     def end_of(self, worker: str) -> dict[str, Any]:
         """Return why we ended a process; empty when we did not."""
@@ -201,7 +208,7 @@ class RunFolder:
 
     def write_head(self, encoded: bytes) -> None:
         """Write what is known of the run when it begins."""
-        self._replace(self.path / HEAD, encoded)
+        write_whole(self.path / HEAD, encoded)
 
     def forget_journals(self) -> None:
         """Remove journals and vitals: all that they say is in the record."""
@@ -212,7 +219,7 @@ class RunFolder:
     def write_report(self, encoded: bytes) -> Path:
         """Write the record; return its path."""
         path = self.path / REPORT
-        self._replace(path, encoded)
+        write_whole(path, encoded)
         return path
 
     def export(self, folder: Path, views: Mapping[str, str]) -> None:
@@ -231,7 +238,7 @@ class RunFolder:
             (folder / ".gitignore").write_text("*\n")
         for name, text in views.items():
             _refuse_if_theirs(folder / name)
-            self._replace(folder / name, text.encode())
+            write_whole(folder / name, text.encode())
         shutil.copy2(self.path / REPORT, folder / REPORT)
         for old in (folder / "stacks").glob("*.txt"):
             if _STACKS.fullmatch(old.name):
@@ -239,9 +246,3 @@ class RunFolder:
         shutil.copytree(self.path / "stacks", folder / "stacks", dirs_exist_ok=True)
         with contextlib.suppress(OSError):  # there are some
             (folder / "stacks").rmdir()
-
-    @staticmethod
-    def _replace(path: Path, content: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_bytes(content)
-        temporary.replace(path)

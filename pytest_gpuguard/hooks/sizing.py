@@ -87,15 +87,13 @@ def _devices(settings: Settings) -> list[Device]:
 
 def _history(config: pytest.Config) -> History:
     """Return what runs before have measured; pytest opens its cache later than this."""
-    import msgspec
-
-    from pytest_gpuguard.hooks.history import KEY
-    from pytest_gpuguard.plan.history import History, read_history
+    from pytest_gpuguard.hooks.history import remembered_in
+    from pytest_gpuguard.plan.history import History
 
     if config.getoption("cacheclear", False):
         return History()
     try:
         folder = Path(os.path.expandvars(config.getini("cache_dir")))
-        return read_history(msgspec.json.decode((config.rootpath / folder / "v" / KEY).read_bytes()))
-    except (ValueError, OSError, msgspec.DecodeError):  # the first: the cache provider is switched off
+    except ValueError:  # the cache provider is switched off
         return History()
+    return remembered_in(config.rootpath / folder)

@@ -8,13 +8,13 @@ list of tests, hence is there when the list arrives. Other hosts cannot write it
 from __future__ import annotations
 
 import importlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_gpuguard.hooks.affinity import SessionParams
 from pytest_gpuguard.hooks.plug import Plug
+from pytest_gpuguard.hooks.runfolder import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,9 +104,7 @@ class Publisher(Plug):
         from pytest_gpuguard.hooks.offers import offer_of
 
         offer = offer_of(session.items, self._leasing, self._params)
-        temporary = self._path.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(msgspec.json.encode(offer))
-        temporary.replace(self._path)
+        write_whole(self._path, msgspec.json.encode(offer))
         if offer.needs:
             # A tenth of a second, by now of nobody's test and while other workers collect.
             importlib.import_module("pytest_gpuguard.budget.claimant")

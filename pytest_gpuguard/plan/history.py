@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_gpuguard.plan.suite import Need, Suite
-from pytest_gpuguard.units import format_bytes, rounded
+from pytest_gpuguard.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -50,8 +50,7 @@ class History(msgspec.Struct):
         """Take what a run has measured: seconds of each test, and what those used or claimed that did."""
         known = self.seconds.get
         self.seconds |= {
-            nodeid: rounded(_LATEST * now + (1 - _LATEST) * known(nodeid, now))
-            for nodeid, now in seconds.items()
+            nodeid: _LATEST * now + (1 - _LATEST) * known(nodeid, now) for nodeid, now in seconds.items()
         }
         for kept in (self.peaks, self.claims):
             for nodeid in kept.keys() & seconds.keys():
@@ -65,19 +64,26 @@ class History(msgspec.Struct):
         return {test: self.seconds[nodeid] for test, nodeid in enumerate(ids) if nodeid in self.seconds}
 
 
-def read_history(stored: Any) -> History:
+def read_history(stored: bytes) -> History:
     """Return what was stored, as :func:`stored` made it; nothing, where that is not to be understood."""
     try:
-        if isinstance(stored, str):
-            return msgspec.json.decode(stored, type=History)
-        return msgspec.convert(stored or {}, History)
-    except msgspec.MsgspecError:
+        return msgspec.json.decode(stored, type=History)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return History()
 
 
-def stored(history: History) -> str:
-    """Return what is to be kept: one text, since the cache writes each value of a dictionary by itself."""
-    return msgspec.json.encode(history).decode()
+def stored(history: History) -> bytes:
+    """Return what is to be kept, without tests whose names are no valid text."""
+    try:
+        return msgspec.json.encode(history)
+    except UnicodeEncodeError:
+        known = msgspec.structs.asdict(history)
+        sound = {field: _sound(tests) for field, tests in known.items() if isinstance(tests, dict)}
+        return msgspec.json.encode(known | sound)
+
+
+def _sound(tests: dict[str, Any]) -> dict[str, Any]:
+    return {name: known for name, known in tests.items() if name == name.encode(errors="ignore").decode()}
 
 
 def with_peaks(

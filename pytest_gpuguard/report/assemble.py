@@ -12,7 +12,7 @@ from pytest_gpuguard.report.journal import entries
 from pytest_gpuguard.report.model import Run, RunReport, Setting, TestSpan, Worker
 from pytest_gpuguard.report.places import CONTROLLER, HEAD, JOURNALS, SHEET
 from pytest_gpuguard.report.reading import UnreadableError
-from pytest_gpuguard.report.sheet import pairs, times_in
+from pytest_gpuguard.report.sheet import columns, times_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +66,7 @@ class _Reader:
         for entry in lines:
             self._entry(gathered, entry)
         # Now it is known which runs of a test have ended before the one whose times these are.
-        for test, (start, stop) in zip(self._tests, pairs(times), strict=False):
+        for test, start, stop in zip(self._tests, *columns(times), strict=False):
             if start:
                 self._opened(gathered, test, start)
             if stop:

@@ -8,6 +8,7 @@ that it came with. What is missing is taken for empty.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -25,18 +26,21 @@ from pytest_gpuguard.report.model import (
     Worker,
 )
 from pytest_gpuguard.report.subjects import known_subject
-from pytest_gpuguard.units import rounded
+from pytest_gpuguard.units import each_rounded, rounded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-__all__ = ["HERE", "Gathered", "Payload", "leaks_of"]
+__all__ = ["HERE", "Columns", "Gathered", "Payload", "leaks_of"]
 
 #: The name of the process that sums up, where tests run in it.
 HERE = "main"
 
 #: What a test's process sends: lists of plain values by name, such as ``leaks`` and ``waits``.
 Payload = dict[str, Any]
+
+#: Node ids, starts and stops of tests, in seconds since the run's start.
+Columns = tuple["Sequence[str]", "Sequence[float]", "Sequence[float]"]
 
 _Kind = TypeVar("_Kind")
 
@@ -70,8 +74,8 @@ class Gathered:
         self._tests: dict[str, dict[str, TestSpan]] = defaultdict(dict)
         #: Of tests of which nothing else is to be told: node id, worker, start and stop, one after the other.
         self.passed: list[Any] = []
-        #: Returns the same of the tests of this process: node id, start and stop of each.
-        self.here: Callable[[], Iterable[tuple[str, float, float]]] = tuple
+        #: Returns the same of the tests of this process that are news: their node ids, starts and stops.
+        self.here: Callable[[], Columns] = lambda: ((), (), ())
         self.counts: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         self._levels: dict[tuple[str, str], Levels] = {}
 
@@ -151,14 +155,18 @@ class Gathered:
     def tests(self) -> Collection[TestSpan]:
         """What is known of each test."""
         self._file()
-        here = self._tests[HERE]
-        for nodeid, start, stop in self.here():
-            span = here.get(nodeid)
-            if span is None:
-                here[nodeid] = TestSpan(nodeid, HERE, rounded(start), rounded(stop), "passed")
-            elif stop > span.stop:  # it was run again
-                span.stop = rounded(stop)
+        self._take_those_here()
         return [span for tests in self._tests.values() for span in tests.values()]
+
+    def _take_those_here(self) -> None:
+        # Without a line of Python for each test: these are nearly all of a suite.
+        ids, starts, stops = self.here()
+        spans = map(TestSpan, ids, repeat(HERE), each_rounded(starts), each_rounded(stops), repeat("passed"))
+        here, news = self._tests[HERE], dict(zip(ids, spans, strict=True))
+        for nodeid in here.keys() & news.keys():
+            # More is known of it. Or it was run again.
+            here[nodeid].stop = max(here[nodeid].stop, news.pop(nodeid).stop)
+        here |= news
 
     def test(self, nodeid: str, worker: str) -> TestSpan | None:
         """Return what is known of one test, as of the last time that somebody asked for all."""

@@ -13,6 +13,8 @@ import mmap
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pytest_gpuguard.forks import in_each_child
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Journal:
 
     def write(self, **entry: Any) -> None:
         """Append one entry of plain values."""
-        line = f"{json.dumps(entry)}\n".encode()
+        line = _encoded(entry) + b"\n"
         page, begin = self._page, self._at
         end = begin + len(line)
         if page is None or end > len(page):
@@ -81,6 +83,13 @@ class Journal:
         fd, self._fd, self._page = self._fd, -1, None
         if fd >= 0:
             os.close(fd)
+
+
+def _encoded(entry: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(entry)
+    except UnicodeEncodeError:  # a name that is no valid text
+        return json.dumps(entry).encode()
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from pytest_gpuguard.forks import in_each_child
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Sheet", "pairs", "times_in"]
+__all__ = ["Sheet", "columns", "times_in"]
 
 _ROW = 16
 
@@ -74,7 +74,7 @@ def times_in(path: Path) -> memoryview[float]:
     return _private(content[: len(content) // _ROW * _ROW])
 
 
-def pairs(times: memoryview[float]) -> Iterator[tuple[float, float]]:
-    """Yield begin and end of each test; 0 for what has not come."""
+def columns(times: memoryview[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Return the begins of all tests and their ends; 0 for what has not come."""
     numbers = times.tolist()
-    return zip(numbers[::2], numbers[1::2], strict=True)
+    return numbers[::2], numbers[1::2]

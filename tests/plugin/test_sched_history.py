@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from itertools import pairwise
+from pathlib import Path
 
 SUITE = """
     import os, time
@@ -30,10 +31,12 @@ SUITE = """
 """
 
 
+#: Where runs find what those before them have measured.
+HISTORY = Path(".pytest_cache/d/gpuguard-history/history.json")
+
+
 def stored(inner):
-    path = inner.folder / ".pytest_cache" / "v" / "gpuguard" / "history"
-    # One text in the cache, which is JSON itself.
-    return json.loads(json.loads(path.read_text()))
+    return json.loads((inner.folder / HISTORY).read_text())
 
 
 def test_durations_and_peaks_are_kept_and_claims_that_are_far_off_are_told(run, tmp_path):
@@ -74,7 +77,7 @@ def test_what_was_measured_keeps_tests_apart_that_say_nothing(run_two, tmp_path)
     options = ("--gpuguard-budget=pinned=100MiB", f"--gpuguard-budget-dir={tmp_path}")
     first = run_two.watched(*options, test_it=source)
     assert first.ret == 0, first.out
-    shutil.rmtree(first.folder / ".pytest_cache" / "d")  # the record of the first run alone
+    shutil.rmtree(first.folder / ".pytest_cache/d/gpuguard")  # the record of the first run alone
     again = run_two.watched(*options)
     assert again.ret == 0, again.out
     assert not again.report.waits
@@ -84,9 +87,9 @@ def test_what_was_measured_keeps_tests_apart_that_say_nothing(run_two, tmp_path)
 
 
 def test_a_history_that_cannot_be_read_is_none(run_plain):
-    path = run_plain.pytester.path / ".pytest_cache" / "v" / "gpuguard"
-    path.mkdir(parents=True)
-    (path / "history").write_text('{"seconds": [1, 2')
+    path = run_plain.pytester.path / HISTORY
+    path.parent.mkdir(parents=True)
+    path.write_text('{"seconds": [1, 2')
     inner = run_plain.watched(test_it="def test_it(): pass")
     assert inner.ret == 0, inner.out
     assert list(stored(inner)["seconds"]) == ["test_it.py::test_it"]

@@ -6,6 +6,7 @@ from pytest_gpuguard.plan.history import (
     History,
     Measured,
     read_history,
+    stored,
     suggestions,
     with_peaks,
     wrong_claims,
@@ -28,9 +29,17 @@ def test_the_last_run_counts_as_much_as_all_before_it():
 
 
 def test_what_is_not_understood_is_nothing():
-    assert read_history({"seconds": {"a": "long"}}) == History()
-    assert read_history(None) == History()
-    assert read_history({"seconds": {"a": 1.0}, "of later versions": 1}).seconds == {"a": 1.0}
+    assert read_history(b'{"seconds": {"a": "long"}}') == History()
+    assert read_history(b"") == History()
+    assert read_history(b'{"seconds": {"\xff": 1}}') == History()
+    assert read_history(b'{"seconds": {"a": 1.0}, "of later versions": 1}').seconds == {"a": 1.0}
+
+
+def test_what_is_kept_is_read_again_but_for_names_that_are_no_text():
+    history = History({"a": 1.0, "caf\xe9": 2.0}, {"a": {"pinned": 1}}, {"a": {"pinned": 2}}, ["device"])
+    assert read_history(stored(history)) == history
+    torn = History({**history.seconds, "\udcff": 3.0}, history.peaks, history.claims, history.shared)
+    assert read_history(stored(torn)) == history
 
 
 def test_tests_that_say_nothing_have_the_need_that_was_measured():

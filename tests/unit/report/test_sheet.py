@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from pytest_gpuguard.report.sheet import Sheet, pairs, times_in
+from pytest_gpuguard.report.sheet import Sheet, columns, times_in
 
 
 def test_what_was_written_is_there_though_the_process_was_killed(tmp_path):
@@ -25,7 +25,7 @@ def test_what_was_written_is_there_though_the_process_was_killed(tmp_path):
         """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
-    assert list(pairs(times_in(tmp_path / "a.times"))) == [(0.5, 1.5), (1.75, 0.0), (0.0, 0.0)]
+    assert columns(times_in(tmp_path / "a.times")) == ([0.5, 1.75, 0.0], [1.5, 0.0, 0.0])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -49,13 +49,13 @@ def test_without_a_file_it_is_memory_alone(tmp_path):
     for path in (None, tmp_path / "file" / "a.times", tmp_path / "nowhere" / "a.times"):
         sheet = Sheet(path, 1)
         sheet.times[1] = 2.0
-        assert list(pairs(sheet.times)) == [(0.0, 2.0)]
-    assert list(pairs(Sheet(tmp_path / "none.times", 0).times)) == []
+        assert columns(sheet.times) == ([0.0], [2.0])
+    assert columns(Sheet(tmp_path / "none.times", 0).times) == ([], [])
     assert not (tmp_path / "none.times").exists()
 
 
 def test_a_file_that_is_gone_or_ends_within_a_row_is_read_as_far_as_it_goes(tmp_path):
-    assert list(pairs(times_in(tmp_path / "gone.times"))) == []
+    assert columns(times_in(tmp_path / "gone.times")) == ([], [])
     Sheet(tmp_path / "a.times", 2).times[0] = 1.0
     (tmp_path / "a.times").write_bytes((tmp_path / "a.times").read_bytes()[:20])
-    assert list(pairs(times_in(tmp_path / "a.times"))) == [(1.0, 0.0)]
+    assert columns(times_in(tmp_path / "a.times")) == ([1.0], [0.0])
