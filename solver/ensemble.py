@@ -173,8 +173,11 @@ def arguments_for(
     """
     real = recipe.dtype.type
     start, rate = (drivers.start, 1.0 / drivers.step) if drivers else (0.0, 1.0)
+    limits = np.finfo(recipe.dtype)
+    # Programs divide by it. So small a part of a state is lost in rounding: nothing else changes.
+    rtol = max(rtol, float(limits.eps) ** 2)
     # No tolerance is so small that one over it overflows; a state that stays exactly 0 needs no atol.
-    atol = max(atol, float(np.finfo(recipe.dtype).tiny))
+    atol = max(atol, float(limits.tiny) * max(rtol, 1.0))
     return (*inputs, *outputs, real(h0), real(rtol), real(atol), max_steps, real(start), real(rate))
 
 

@@ -1,9 +1,9 @@
 """The text of ``attempt``: one step from (t, s) of length hh, without a branch that depends on its success.
 
 It returns ``err`` (largest scaled error of a component; NaN or inf when something is not finite), the new
-state ``v``, the derivative there ``w`` and, where the program interpolates, the coefficients ``q1_, q2_,
-...`` of ``v - (1-th)*(q1 - th*(q2 + th*q3 + th*(1-th)*q4))``. Straight-line code returns them as one tuple;
-the looped form writes them into the arrays that it is given and returns ``err``.
+state ``v``, the derivative there ``w`` and, where the program interpolates, the vectors ``q1_, q2_, ...``
+of which `solver.codegen.stages.interpolated` makes the interpolant. Straight-line code returns them as one
+tuple; the looped form writes them into the arrays that it is given and returns ``err``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from solver.codegen.rosenbrock import rosenbrock_step
 from solver.codegen.stages import (
-    cubic,
+    dense_names,
     drive_arguments,
     error_scales,
     finite_check,
@@ -22,8 +22,9 @@ from solver.codegen.stages import (
     row,
     slope_call,
     stage_sum,
+    tolerances,
 )
-from solver.codegen.text import Vectors, indent, weighted
+from solver.codegen.text import Vectors, indent, scaled
 from solver.numerics.methods import Rosenbrock, RungeKutta
 
 if TYPE_CHECKING:
@@ -42,22 +43,22 @@ def local_arrays(recipe: Recipe) -> dict[str, str]:
         shapes |= {"o": f"{n}"}
     if isinstance(recipe.scheme, Rosenbrock):
         shapes |= {"lu": f"({n}, {n})", "g": f"{n}"}
-    return shapes | {f"q{j}_": f"{n}" for j in range(1, recipe.dense_degree + 1)}
+    return shapes | dict.fromkeys(dense_names(recipe), f"{n}")
 
 
 def _scratch(recipe: Recipe) -> list[str]:
     names = ["k", "u", "per"] + (["lu", "g", "pivot"] if isinstance(recipe.scheme, Rosenbrock) else [])
-    return names + [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
+    return names + dense_names(recipe)
 
 
 def attempt_call(recipe: Recipe, state: Vectors) -> str:
     """Return the line of the run loop that makes one attempt."""
-    given = ["t", "hh", "atol", "rtol", *state.passed("s", "f")]
+    given = ["t", "hh", *tolerances(recipe), *state.passed("s", "f")]
     rest = [*(f"p{j}" for j in range(recipe.n_params)), *drive_arguments(recipe)]
     if state.looped:
         return f"err = attempt({', '.join([*given, 'v', 'w', *_scratch(recipe), *rest])})"
-    dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
-    return f"{', '.join(['err', *state.passed('v', 'w', *dense)])} = attempt({', '.join([*given, *rest])})"
+    results = ["err", *state.passed("v", "w", *dense_names(recipe))]
+    return f"{', '.join(results)} = attempt({', '.join([*given, *rest])})"
 
 
 def attempt_source(recipe: Recipe) -> list[str]:
@@ -89,7 +90,7 @@ def tables(recipe: Recipe) -> dict[str, NDArray[Any]]:
             "TIMES": scheme.c,
             "WEIGHTS": _square(scheme.a),
             "ERRORS": scheme.error,
-            "QUARTIC": scheme.quartic,
+            "QUARTIC": scheme.quartic_parts.weights if scheme.quartic else (),
         }
     return {name: np.array(rows, dtype=recipe.dtype) for name, rows in raw.items()}
 
@@ -102,29 +103,38 @@ def _unrolled(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
     last = scheme.stages - 1
     name = {q: ("f@" if q == 0 else "w@" if q == last else f"k{q}_@") for q in range(scheme.stages)}
     stages = [name[q] for q in range(scheme.stages)]
-    lines: list[str] = [] if recipe.fixed else error_scales(state)
+    lines: list[str] = []
     for q in range(1, scheme.stages):
-        point = "v" if q == last else "u"
-        *early, newest = scheme.a[q][:q]
-        known, last_term = f"hh*({weighted(early, stages)})", f"a*{stages[q - 1]}"
-        # Only one product waits for the newest slope. The new state itself is rounded once.
-        if not any(early):
-            text = f"s@ + {last_term}"
-        else:
-            text = f"s@ + ({known} + {last_term})" if q == last else f"(s@ + {known}) + {last_term}"
-        lines += [f"a = hh*{newest!r}", *state.each(f"{point}@ = {text}")]
-        slopes = state.targets(name[q].removesuffix("@"))
+        # Early enough for nobody to wait for these divisions; earlier they would be in the way.
+        if q == scheme.stages // 2 + 1 and not recipe.fixed:
+            lines += error_scales(state)
+        lines += _point(scheme, state, q, stages)
+        point, slopes = "v" if q == last else "u", state.targets(name[q].removesuffix("@"))
         lines.append(f"{slopes} = {slope_call(recipe, f't + {scheme.c[q]!r}*hh', state.tuple(point))}")
     if recipe.fixed:
         lines += finite_check(state)
     else:
-        lines += largest_error(state, "hh*", f"e = abs({weighted(scheme.error, stages)})*per@")
+        scale, total = scaled(scheme.error, stages)
+        lines += largest_error(state, f"(hh*({abs(scale)!r}*unit))*", f"e = abs({total})*per@")
     if recipe.dense:
-        lines += cubic(state)
+        lines += state.each("q2_@ = f@")
         if scheme.quartic:
-            lines += state.each(f"q4_@ = hh*({weighted(scheme.quartic, stages)})")
-    dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
-    return [*lines, f"return {', '.join(['err', *state.passed('v', 'w', *dense)])}"]
+            lines += state.each(f"q3_@ = {scaled(scheme.quartic_parts.weights, stages)[1]}")
+    return [*lines, f"return {', '.join(['err', *state.passed('v', 'w', *dense_names(recipe))])}"]
+
+
+def _point(scheme: RungeKutta, state: Vectors, q: int, stages: list[str]) -> list[str]:
+    """Return lines for where stage ``q`` looks at the slope; the last one is at the new state."""
+    *early, newest = scheme.a[q][:q]
+    # Only one product waits for the newest slope. The new state itself is rounded once.
+    lines, known, newest_term = [f"a = hh*{newest!r}"], "", f"a*{stages[q - 1]}"
+    if any(early):
+        scale, total = scaled(early, stages)
+        lines.append(f"b = hh*{scale!r}")
+        known = f"b*({total}) + "
+    if q == scheme.stages - 1:
+        return [*lines, *state.each(f"q1_@ = {known}{newest_term}", "v@ = s@ + q1_@")]
+    return [*lines, *state.each(f"u@ = s@ + {known}{newest_term}")]
 
 
 def _looped(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
@@ -147,9 +157,9 @@ def _looped(recipe: Recipe, scheme: RungeKutta, state: Vectors) -> list[str]:
     if recipe.fixed:
         lines += finite_check(state)
     else:
-        lines += largest_error(state, "hh*", *stage_sum("e", "ERRORS[{q}]", stages), "e = abs(e)*per@")
+        lines += largest_error(state, "(hh*unit)*", *stage_sum("e", "ERRORS[{q}]", stages), "e = abs(e)*per@")
     if recipe.dense:
-        lines += cubic(state)
+        lines += state.each("q1_@ = v@ - s@", "q2_@ = f@")
         if scheme.quartic:
-            lines += state.each(*stage_sum("a", "QUARTIC[{q}]", stages), "q4_@ = hh*a")
+            lines += state.each(*stage_sum("a", "QUARTIC[{q}]", stages), "q3_@ = a")
     return [*lines, "return err"]

@@ -33,16 +33,19 @@ def control_source(order: int) -> list[str]:
     ``err`` is the scaled error (accepted when <= 1), ``row`` the number of rejections just before this
     attempt, ``factor`` what the step is multiplied by. With a = 1/order the classical ``err ** -a`` is
     replaced by a quotient ``((low+a) + (1-low-a)*err) / (low + (1-low)*err)``: the same value and slope at 1,
-    where steps are accepted, and the same value where that is `GROWTH`. One division, no root, limits of its
-    own instead of clamps (for order 5: 0.68 to 2.3). A step after a rejection does not grow.
+    where steps are accepted, and the same value where that is `GROWTH`. Written as ``least + gain/(shift +
+    err)`` it is one division, no product, no root, and has limits of its own instead of clamps (for order 5:
+    0.68 to 2.3). A step after a rejection does not grow.
     """
     a = 1.0 / order
     low = a / (GROWTH - 1.0) - 1.0 / (GROWTH**order - 1.0)
-    top = f"{SAFETY * (low + a)!r} + {SAFETY * (1.0 - low - a)!r}*err"
+    shift = low / (1.0 - low)
+    least = SAFETY * (1.0 - low - a) / (1.0 - low)
+    gain = SAFETY * (low + a) / (1.0 - low) - least * shift
     return [
         "def control(err, row):",
-        f"    factor = ({top})/({low!r} + {1.0 - low!r}*err)",
+        f"    factor = {least!r} + {gain!r}/({shift!r} + err)",
         "    calm = factor if factor < 1.0 else 1.0",
-        "    factor = factor if (err <= 1.0 and row == 0) else calm",
+        "    factor = calm if row > 0 else factor",
         f"    return factor if err <= {far(order)!r} else {SHRINK!r}",
     ]

@@ -23,7 +23,7 @@ from solver.codegen.savepoints import (
     points_due,
     points_together,
 )
-from solver.codegen.stages import drive_arguments, slope_call
+from solver.codegen.stages import dense_names, drive_arguments, slope_call, tolerances
 from solver.codegen.text import Vectors, indent
 from solver.numerics.drivers import drive_source
 from solver.numerics.methods import Rosenbrock
@@ -39,6 +39,8 @@ class Pieces:
 
     Attributes
     ----------
+    once
+        Lines of code that come before all runs.
     load, start, step, after, finish
         Lines of code; they use the arguments of the program and the run's number ``r``.
     together
@@ -57,6 +59,7 @@ class Pieces:
         Whether save points go to row ``home`` of a ``tile``, see `solver.codegen.tiles`.
     """
 
+    once: list[str]
     load: list[str]
     start: list[str]
     step: list[str]
@@ -80,17 +83,18 @@ def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
     each before the next step: to find an event, to sum up.
     """
     state = Vectors(recipe.n_states, recipe.looped)
-    dense = [f"q{j}_" for j in range(1, recipe.dense_degree + 1)]
+    dense = dense_names(recipe)
     events = range(len(recipe.events))
     tile = lanes and recipe.points and not recipe.summary
     apart = tile and not recipe.events
     place = f"tile[home, m*{recipe.n_states} + #]" if tile else "ys[m, #, r]"
     # An event may end a run inside its last step, of which `points` sees the whole.
-    watched = ["lag0", "reached", *state.passed("o"), *(f"x{e}" for e in events)] if events else []
+    watched = ["told", "lag0", "reached", *state.passed("o"), *(f"x{e}" for e in events)] if events else []
     return Pieces(
+        once=[f"{name} = {text}" for name, text in tolerances(recipe).items() if name != text],
         load=_load(recipe, state),
         start=[*_start(recipe, state, place), *(first_places(state) if apart else [])],
-        step=[*_step(recipe, state), *(points_due(apart=apart) if recipe.points else [])],
+        step=[*_step(recipe, state), *(points_due(apart=apart) if recipe.points else []), _STUCK],
         after=[
             *_after(recipe, state),
             *(points(recipe, state, place) if recipe.points and not apart else []),
@@ -100,7 +104,7 @@ def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
         read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
         reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
         integers=["tries", "accepted", "row"],
-        handed_reals=["err", "told", "hh", *(["rate"] if apart else []), *state.passed(*dense), *watched],
+        handed_reals=["err", "hh", *(["rate"] if apart else []), *state.passed(*dense), *watched],
         handed_integers=["todo"],
         kept_reals=[*(["due"] if recipe.points else []), *(["later"] if apart else [])],
         kept_integers=["status", *(["at", "place"] if apart else ["m", "first"] if recipe.points else [])],
@@ -143,6 +147,7 @@ def run_source(recipe: Recipe, allocate: str) -> list[str]:
         if isinstance(recipe.scheme, Rosenbrock):
             lines.append(f"pivot = {allocate}({recipe.n_states}, int32)")
     lines += [
+        *text.once,
         *text.load,
         *text.start,
         "while status < 0:",
@@ -210,8 +215,9 @@ def _step(recipe: Recipe, state: Vectors) -> list[str]:
     return [
         "told = t",
         *(["lag0 = lag"] if recipe.events else []),
-        f"final = t + h*{STRETCH!r} >= t1",
-        "hh = (t1 - t) + lag if final else h",
+        "hh = (t1 - t) + lag",
+        f"final = hh <= h*{STRETCH!r}",
+        "hh = hh if final else h",
         attempt_call(recipe, state),
         "ok = err <= 1.0",
         *([] if recipe.fixed else ["h = hh*control(err, row)"]),
@@ -237,11 +243,14 @@ def _due(recipe: Recipe) -> list[str]:
     bound = "HUGE" if recipe.fixed else repr(far(recipe.scheme.error_order))
     return [
         "todo = 1 if tries >= max_steps else 0",
-        "todo = todo if b > told else 1",
         # The bound is the controller's: one comparison for both.
         f"todo = todo if err <= {bound} else 1",
         "todo = 1 if t >= t1 else todo",
     ]
+
+
+_STUCK = "todo = todo if b > told else 2"
+"""The line that says that time did not move, whatever else is due."""
 
 
 def _verdict(recipe: Recipe) -> list[str]:
@@ -249,9 +258,9 @@ def _verdict(recipe: Recipe) -> list[str]:
     return [
         "if t >= t1:",
         f"    status = whole({Status.OK:d})",
-        f"elif not err <= HUGE and (row >= {patience} or told + hh <= told):",
+        f"elif not err <= HUGE and (row >= {patience} or todo == 2):",
         f"    status = whole({Status.NON_FINITE:d})",
-        "elif told + hh <= told:",
+        "elif todo == 2:",
         f"    status = whole({Status.STEP_UNDERFLOW:d})",
         "elif tries >= max_steps:",
         f"    status = whole({Status.MAX_STEPS:d})",

@@ -37,6 +37,7 @@ def block_source(recipe: Recipe, width: int) -> list[str]:
     tile = Tile(recipe, width) if text.tile else None
     body = [
         "wide_vectors()",
+        *text.once,
         *aligned("Z", f"{store.n_reals * width}", "real", recipe.dtype.itemsize),
         *aligned("N", f"{store.n_integers * width}", "np.int64", 8),
         *(tile.made() if tile else []),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from solver.numerics.methods import Rosenbrock
+
 if TYPE_CHECKING:
     from solver.codegen.text import Vectors
     from solver.numerics.recipe import Recipe
 
 __all__ = [
-    "cubic",
+    "dense_names",
     "drive_arguments",
     "error_scales",
     "finite_check",
@@ -19,6 +21,7 @@ __all__ = [
     "row",
     "slope_call",
     "stage_sum",
+    "tolerances",
 ]
 
 
@@ -37,13 +40,24 @@ def slope_call(recipe: Recipe, time: str, state: str) -> str:
     return f"slope({', '.join([time, state, param_tuple(recipe), *drive_arguments(recipe)])})"
 
 
-def error_scales(state: Vectors) -> list[str]:
-    """Return lines for ``per``, one over the error per unit of time that a component may have.
+def tolerances(recipe: Recipe) -> dict[str, str]:
+    """Return what an attempt is told of the tolerances, by name: texts for it, the same for all runs.
 
-    ``atol + rtol*(|y| + h*|y'|)``, as in Boost.Odeint: known before the step begins, so that nobody waits for
-    these divisions when the step is over; and not tiny where a component passes through zero.
+    Explicit methods want them in units of ``rtol``: that is a product less for each component.
+    `solver.ensemble.arguments_for` sees to it that ``rtol`` is not zero.
     """
-    return ["e = rtol*hh", *state.each("per@ = 1.0/((atol + rtol*abs(s@)) + abs(e*f@))")]
+    if recipe.fixed or isinstance(recipe.scheme, Rosenbrock):
+        return {"atol": "atol", "rtol": "rtol"}
+    return {"floor": "atol/rtol", "unit": "1.0/rtol"}
+
+
+def error_scales(state: Vectors) -> list[str]:
+    """Return lines for ``per``, one over the error that a component may have, per unit of time and ``rtol``.
+
+    That is ``atol + rtol*(|y| + h*|y'|)``, as in Boost.Odeint: known before the step begins, so that nobody
+    waits for these divisions when the step is over; and not tiny where a component passes through zero.
+    """
+    return state.each("per@ = 1.0/((floor + abs(s@)) + abs(hh*f@))")
 
 
 def largest_error(state: Vectors, step: str, *scaled: str) -> list[str]:
@@ -82,19 +96,39 @@ def stage_sum(target: str, weight: str, stages: int) -> list[str]:
     ]
 
 
-def cubic(state: Vectors) -> list[str]:
-    """Return lines for the first three coefficients of the interpolant: values and slopes of both ends."""
-    return state.each("q1_@ = v@ - s@", "q2_@ = hh*f@ - q1_@", "q3_@ = (q1_@ - hh*w@) - q2_@")
+def dense_names(recipe: Recipe) -> list[str]:
+    """Return the names of the vectors that an attempt hands to the interpolant.
+
+    For explicit methods: the new state less the old, the slope at the old one, and where there is a quartic
+    the sum over inner stages in it.
+    """
+    return [f"q{j}_" for j in range(1, recipe.n_dense + 1)]
 
 
 def interpolated(recipe: Recipe, state: Vectors, target: str, base: str, back: str) -> list[str]:
     """Return lines for ``target``, the interpolant where ``back`` of a step (0 to 1) is left to its end.
 
-    ``base`` is the state there; where nothing is left, ``target`` equals it.
+    ``base`` is the state there; where nothing is left, ``target`` equals it. A step prepares as little for it
+    as can be: most of it is in factors that all components share.
     """
-    last = " + bump*q4_@" if recipe.dense_degree == 4 else ""
-    return [
-        f"th = 1.0 - {back}",
-        f"bump = {back}*th",
-        *state.each(f"{target}@ = ({base}@ - {back}*q1_@) + bump*((q2_@ + th*q3_@){last})"),
+    lines = [f"th = 1.0 - {back}", f"bump = {back}*th"]
+    scheme = recipe.scheme
+    if isinstance(scheme, Rosenbrock):
+        lines.append("by3 = bump*th")
+        return [*lines, *state.each(f"{target}@ = {base}@ + ((bump*q2_@ + by3*q3_@) - {back}*q1_@)")]
+    lines.append("arc = hh*bump")
+    if not scheme.quartic:
+        lines += [
+            f"by1 = bump*(th - {back}) - {back}",
+            f"by2 = arc*{back}",
+            "by3 = arc*th",
+        ]
+        return [*lines, *state.each(f"{target}@ = {base}@ + ((by1*q1_@ + by2*q2_@) - by3*f@)")]
+    quartic = scheme.quartic_parts
+    lines += [
+        f"by1 = bump*((th - {back}) + {quartic.increment!r}*bump) - {back}",
+        f"by2 = arc*({back} + {quartic.first!r}*bump)",
+        f"by3 = arc*({quartic.last!r}*bump - th)",
+        f"by4 = arc*({quartic.inner!r}*bump)",
     ]
+    return [*lines, *state.each(f"{target}@ = {base}@ + ((by1*q1_@ + by2*q2_@) + (by3*f@ + by4*q3_@))")]

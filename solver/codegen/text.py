@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Vectors", "aligned", "indent", "weighted"]
+__all__ = ["Vectors", "aligned", "indent", "scaled"]
 
 
 def indent(lines: Iterable[str], levels: int = 1) -> list[str]:
@@ -26,10 +26,15 @@ def aligned(name: str, size: str, kind: str, itemsize: int) -> list[str]:
     ]
 
 
-def weighted(weights: Iterable[float], names: Iterable[str]) -> str:
-    """Return the text of ``sum(weight * name)``, left to right, zero weights left out."""
-    terms = [f"{w!r}*{name}" for w, name in zip(weights, names, strict=False) if w != 0.0]
-    return " + ".join(terms) or "0.0"
+def scaled(weights: Iterable[float], names: Iterable[str]) -> tuple[float, str]:
+    """Return a number and the text of a sum, which multiplied give ``sum(weight * name)``, left to right.
+
+    The largest weight is 1 in it: where a sum is multiplied by something anyway, that is one product less for
+    each component. Nothing in it is larger than what is summed.
+    """
+    terms = [(w, name) for w, name in zip(weights, names, strict=False) if w != 0.0]
+    scale = max((w for w, _ in terms), key=abs)
+    return scale, " + ".join(name if w == scale else f"{w / scale!r}*{name}" for w, name in terms)
 
 
 @dataclass(frozen=True)

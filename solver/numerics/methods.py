@@ -13,10 +13,25 @@ order 5 ``theta**2 (1-theta)**2 h sum_i quartic[i] k_i`` besides: so Hairer writ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["METHODS", "Method", "Rosenbrock", "RungeKutta", "method_named"]
 
 Row = tuple[float, ...]
+
+
+class Quartic(NamedTuple):
+    """The coefficient of theta**4 by what is at hand: ``sum_i quartic[i] k_i`` in fewer terms.
+
+    It is ``increment`` times the new state less the old, over h, ``first`` and ``last`` times the slopes of
+    both ends, and ``inner`` times ``sum_i weights[i] k_i``.
+    """
+
+    increment: float
+    first: float
+    last: float
+    inner: float
+    weights: Row
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,22 @@ class RungeKutta:
     def adaptive(self) -> bool:
         """Whether it estimates its own error."""
         return bool(self.error)
+
+    @property
+    def quartic_parts(self) -> Quartic:
+        """The weights of `quartic` in other words; there have to be some.
+
+        A multiple of the increment stands for the inner stage that has the largest weight. The sum over the
+        others is scaled so that the largest of them is 1.
+        """
+        inner = range(1, self.stages - 1)
+        spared = max(inner, key=lambda q: abs(self.quartic[q]))
+        share = self.quartic[spared] / self.a[-1][spared]
+        first, *rest = (w - share * b for w, b in zip(self.quartic, self.a[-1], strict=False))
+        rest[spared - 1] = 0.0
+        scale = max(rest, key=abs)
+        weights = (0.0, *(w / scale for w in rest), 0.0)
+        return Quartic(share, first, self.quartic[-1], scale, weights)
 
 
 @dataclass(frozen=True)

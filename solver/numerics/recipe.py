@@ -143,11 +143,11 @@ class Recipe:
         return self.points or bool(self.events)
 
     @property
-    def dense_degree(self) -> int:
-        """Degree of the interpolant; 0 when it is not used."""
+    def n_dense(self) -> int:
+        """How many vectors an attempt hands to the interpolant; 0 when it is not used."""
         if not self.dense:
             return 0
-        return 3 if isinstance(self.scheme, Rosenbrock) or not self.scheme.quartic else 4
+        return 3 if isinstance(self.scheme, Rosenbrock) or self.scheme.quartic else 2
 
     @property
     def keep(self) -> int:

@@ -96,6 +96,18 @@ def test_the_interpolant_meets_its_order_conditions_inside_the_step(method, thet
     np.testing.assert_allclose(weights_within(method, 1.0), [*method.a[-1], 0.0], atol=1e-14)
 
 
+@pytest.mark.parametrize("method", [m for m in EXPLICIT if m.quartic], ids=lambda m: m.name)
+def test_the_quartic_in_fewer_terms_is_the_quartic(method):
+    parts = method.quartic_parts
+    first, last = np.eye(method.stages)[[0, -1]]
+    whole = parts.increment * np.array([*method.a[-1], 0.0]) + parts.first * first + parts.last * last
+    np.testing.assert_allclose(
+        whole + parts.inner * np.array(parts.weights), method.quartic, rtol=1e-13, atol=1e-13
+    )
+    assert np.count_nonzero(parts.weights) < np.count_nonzero(method.quartic[1:-1])
+    assert max(parts.weights, key=abs) == 1.0
+
+
 def test_a_wrong_digit_in_a_tableau_is_noticed():
     tsit5 = METHODS["tsit5"]
     a = square(tsit5.a)
