@@ -1,4 +1,6 @@
-"""One batch in one call, arrays in and arrays out, without chunks.
+"""One batch in one call, arrays in and arrays out, without chunks; for tests and benchmarks.
+
+A batch of `BatchSolver` does not come this way, but for :func:`arguments_for` and :func:`check_numbers`.
 
 All arrays have the run axis last. The arguments of every program are positional, in the order of
 `solver.numerics.recipe.ARGUMENTS`.

@@ -60,9 +60,9 @@ class Depth:
     Attributes
     ----------
     sets
-        Sets of device arrays, with a pinned buffer for the inputs of each.
+        Sets of device arrays, with a pinned buffer for each input of each set.
     copies
-        Pinned buffers for outputs.
+        Pinned buffers for each output.
     writers
         Threads that copy from them to the caller's arrays.
     """

@@ -55,8 +55,8 @@ Layout = dict[str, tuple[BufferSpec, int]]
 class ChunkBufferPool:
     """A counted pool: so many buffers of every kind, made at once and freed at once.
 
-    The thread that takes buffers is never the one that gives them back, and takes them in the order of the
-    chunks, so that one buffer of each kind is enough for everything to finish.
+    The solving thread takes buffers for outputs, in the order of the chunks, and writers give them back: one
+    of each kind is enough to finish. Those for inputs it takes once a solve and gives back itself.
 
     Parameters
     ----------
