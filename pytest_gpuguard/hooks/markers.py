@@ -92,18 +92,15 @@ def _marked(items: Iterable[pytest.Item]) -> Iterator[tuple[pytest.Item, frozens
         if item.parent is not last:
             last = item.parent
             if id(last) not in inside:
-                inside[id(last)] = _ours(last.iter_markers() if last is not None else ())
+                marks = last.iter_markers() if last is not None else ()
+                inside[id(last)] = _OURS.intersection(mark.name for mark in marks)
             around = inside[id(last)]
         found = around
         for mark in item.own_markers:
             if mark.name in _OURS:
-                found = around | _ours(item.own_markers)
+                found |= {mark.name}
         if found:
             yield item, found
-
-
-def _ours(marks: Iterable[pytest.Mark]) -> frozenset[str]:
-    return frozenset(mark.name for mark in marks) & _OURS
 
 
 def _marks(item: pytest.Item, names: tuple[str, ...]) -> Iterator[tuple[object, pytest.Mark]]:

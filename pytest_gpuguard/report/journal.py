@@ -88,7 +88,7 @@ class Journal:
 def _encoded(entry: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(entry)
-    except UnicodeEncodeError:  # a name that is no valid text
+    except (UnicodeEncodeError, TypeError):  # a name that is no valid text, or of a class of its own
         return json.dumps(entry).encode()
 
 

@@ -95,6 +95,14 @@ def test_a_history_that_cannot_be_read_is_none(run_plain):
     assert list(stored(inner)["seconds"]) == ["test_it.py::test_it"]
 
 
+def test_a_history_that_cannot_be_written_is_told_and_fails_nothing(run_plain):
+    (run_plain.pytester.path / HISTORY / "in the way").mkdir(parents=True)
+    inner = run_plain.watched(test_it="def test_it(): pass")
+    assert inner.ret == 0, inner.out
+    (note,) = inner.report.notes
+    assert note.startswith("what tests take could not be kept: ")
+
+
 def test_without_a_cache_nothing_is_kept_and_nothing_fails(run_two):
     inner = run_two.watched("-p", "no:cacheprovider", test_it="def test_it(): pass\ndef test_b(): pass")
     assert inner.ret == 0, inner.out

@@ -164,6 +164,16 @@ def test_a_journal_that_cannot_be_written_stays_silent(tmp_path):
     journal.close()
 
 
+def test_names_of_other_plugins_need_not_be_plain_texts(tmp_path):
+    class Name(str):
+        __slots__ = ()
+
+    journal = Journal(tmp_path / "j" / "a.jsonl")
+    journal.write(begin=Name("t.py::a"), tests=[Name("t.py::b")])
+    journal.close()
+    assert list(entries(tmp_path / "j" / "a.jsonl")) == [{"begin": "t.py::a", "tests": ["t.py::b"]}]
+
+
 def test_each_entry_is_one_line(tmp_path):
     journal = Journal(tmp_path / "j" / "a.jsonl")
     journal.write(begin="two\nlines\x00", at=1)
