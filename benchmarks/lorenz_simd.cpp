@@ -114,7 +114,8 @@ template <bool SAVE> INLINE mask attempt(group *g, vec t1, double least, double 
     vec total = (e.x + e.y) + e.z, xy = LARGER(e.y, e.x), largest = LARGER(e.z, xy);
     vec error = total <= HUGEST ? (h * (0.5823571654525552 * unit)) * largest : all(NAN);
     mask ok = error <= 1.0, near = error <= 1e5;
-    vec factor = 0.6793187347931874 + 0.22882369434663108 / (0.1402344614023446 + error);
+    vec factor = 0.6638796726387968 + 0.22362315583875314 / (0.1402344614023446 + error);
+    factor = error > 0.00015053664563199993 ? factor : all(5.0);
     vec calm = factor < 1.0 ? factor : all(1.0);
     factor = g->rejected > 0.0 ? calm : factor;
     g->h = h * (near ? factor : all(0.1));

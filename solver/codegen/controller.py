@@ -9,11 +9,15 @@ from __future__ import annotations
 
 __all__ = ["FINITE_RETRIES", "STRETCH", "control_source", "far"]
 
-SAFETY = 0.88
+SAFETY = 0.86
 SHRINK = 0.1
 
 GROWTH = 2.5
 """The controller is exact where a step could have been so many times as long, and where its error was 1."""
+
+LEAP = 5.0
+"""A step that could have been so many times as long is followed by one that is: a first step that was far too
+short, and what a transient leaves behind, would take some attempts more at the controller's own limit."""
 
 FINITE_RETRIES = 10
 """Attempts in a row, each with a tenth of the step, before a non-finite error ends the run."""
@@ -35,7 +39,7 @@ def control_source(order: int) -> list[str]:
     replaced by a quotient ``((low+a) + (1-low-a)*err) / (low + (1-low)*err)``: the same value and slope at 1,
     where steps are accepted, and the same value where that is `GROWTH`. Written as ``least + gain/(shift +
     err)`` it is one division, no product, no root, and has limits of its own instead of clamps (for order 5:
-    0.68 to 2.3). A step after a rejection does not grow.
+    0.66 to 2.3). Where ``LEAP`` is due, the step leaps. A step after a rejection does not grow.
     """
     a = 1.0 / order
     low = a / (GROWTH - 1.0) - 1.0 / (GROWTH**order - 1.0)
@@ -45,6 +49,7 @@ def control_source(order: int) -> list[str]:
     return [
         "def control(err, row):",
         f"    factor = {least!r} + {gain!r}/({shift!r} + err)",
+        f"    factor = factor if err > {(SAFETY / LEAP) ** order!r} else {LEAP!r}",
         "    calm = factor if factor < 1.0 else 1.0",
         "    factor = calm if row > 0 else factor",
         f"    return factor if err <= {far(order)!r} else {SHRINK!r}",
