@@ -14,7 +14,7 @@ from solver.codegen.integers import is_integer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Constants", "Numbers", "product"]
+__all__ = ["Constants", "Held", "Numbers", "product"]
 
 _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -38,7 +38,7 @@ class Constants(ast.NodeTransformer):
         self.values: dict[str, Any] = {}
 
     def constant(self, value: float) -> ast.expr:
-        """Return the name that stands for ``value``."""
+        """Return the expression that stands for ``value``: a name."""
         for name, known in self.values.items():
             if known == value and np.signbit(known) == np.signbit(value):
                 return ast.Name(name, ast.Load())
@@ -49,6 +49,35 @@ class Constants(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         """Type a float."""
         return self.constant(node.value) if isinstance(node.value, float) else node
+
+
+class Held(Constants):
+    """Replaces the float literals of functions by calls of what ``hold`` makes of each number.
+
+    0 and 1 stay constants, and so do all numbers of the function ``apart``.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], hold: Callable[[Any], Any], apart: str) -> None:
+        super().__init__(dtype)
+        self.hold = hold
+        self.apart = apart
+        self.holding = False
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Tell functions apart."""
+        self.holding = node.name != self.apart
+        return self.generic_visit(node)
+
+    def constant(self, value: float) -> ast.expr:
+        """Return the expression that stands for ``value``: a name or a call."""
+        typed = super().constant(value)
+        if not self.holding or value in {0.0, 1.0}:
+            return typed
+        assert isinstance(typed, ast.Name)
+        name = f"_held{typed.id}"
+        if name not in self.values:
+            self.values[name] = self.hold(self.values[typed.id])
+        return ast.Call(ast.Name(name, ast.Load()), [], [])
 
 
 def _folded(node: ast.expr) -> float | int | None:

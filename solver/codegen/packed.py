@@ -18,6 +18,7 @@ from numba.extending import intrinsic, lower_builtin, lower_cast, models, regist
 
 from solver.codegen.savepoints import PACKED
 from solver.codegen.tiles import STRIP_BYTES
+from solver.codegen.vectors import unforeseen
 
 __all__ = ["fence", "gather", "not_after", "packed", "pick", "scatter", "stream", "turn", "unpack"]
 
@@ -212,12 +213,11 @@ def _held(builder: Any, vector: Any) -> Any:
     memory = cgutils.alloca_once(builder, ir.ArrayType(ir.VectorType(vector.type.element, PACKED // 2), 2))
     memory.align = vector.type.count * 8
     pointer = builder.bitcast(memory, vector.type.element.as_pointer())
-    seen = ir.FunctionType(ir.VoidType(), [pointer.type])
     for k in range(2):
         numbers = list(range(k * half.count, (k + 1) * half.count))
         part = builder.shuffle_vector(vector, vector, ir.Constant(half, numbers))
         builder.store(part, builder.gep(memory, [ir.IntType(32)(0), ir.IntType(32)(k)]))
-        builder.asm(seen, "", "r,~{memory}", [pointer], True)
+        unforeseen(builder, pointer)
     return pointer
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from solver.codegen.attempt import tables
 from solver.codegen.generate import functions_source, run_source
 from solver.codegen.lanes import block_source, scalar_block_source
+from solver.codegen.literals import Constants, Held
 from solver.codegen.scalar import python_math, python_substitute
 from solver.codegen.typed import define, retell
 from solver.numerics.recipe import ARGUMENTS, Recipe
@@ -72,7 +73,8 @@ def _compiled(recipe: Recipe, width: int) -> Callable[..., None]:
         from solver.codegen import packed, vectors
 
         namespace |= {name: getattr(module, name) for module in (packed, vectors) for name in module.__all__}
-        _define(recipe, namespace, block_source(recipe, width))
+        numbers = Held(recipe.dtype, vectors.held, apart="block")
+        _define(recipe, namespace, block_source(recipe, width), numbers)
     else:
         _define(recipe, namespace, [*run_source(recipe, "np.empty"), *scalar_block_source()])
         namespace["one"] = numba.njit(**options)(namespace["one"])
@@ -174,8 +176,10 @@ def _namespace(
     return namespace
 
 
-def _define(recipe: Recipe, namespace: dict[str, Any], lines: list[str]) -> None:
-    define([*functions_source(recipe), *lines], namespace, recipe.dtype)
+def _define(
+    recipe: Recipe, namespace: dict[str, Any], lines: list[str], numbers: Constants | None = None
+) -> None:
+    define([*functions_source(recipe), *lines], namespace, numbers or Constants(recipe.dtype))
 
 
 def _functions(recipe: Recipe, namespace: dict[str, Any]) -> list[str]:

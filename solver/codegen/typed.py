@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["define", "retell"]
 
 
-def define(lines: list[str], namespace: dict[str, Any], dtype: np.dtype[Any]) -> None:
-    """Execute generated text in ``namespace``, its float literals typed as ``dtype``."""
+def define(lines: list[str], namespace: dict[str, Any], constants: Constants) -> None:
+    """Execute generated text in ``namespace``, its float literals as ``constants`` has them."""
     tree = ast.parse("\n".join(lines))
-    constants = Constants(dtype)
     tree = ast.fix_missing_locations(constants.visit(tree))
     namespace |= constants.values
-    exec(compile(tree, f"<solver {dtype}>", "exec"), namespace)  # noqa: S102 - our own text
+    exec(compile(tree, f"<solver {constants.real.__name__}>", "exec"), namespace)  # noqa: S102 - our own text
 
 
 def retell(

@@ -1,13 +1,15 @@
-"""Full-width SIMD: tells LLVM that the widest vectors of the machine are welcome in a function."""
+"""What compiled programs tell LLVM beside their text: how wide vectors may be, which numbers stay at hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numba.core import types
+from llvmlite import ir
+from numba import typeof
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["wide_vectors"]
+__all__ = ["held", "unforeseen", "wide_vectors"]
 
 
 @intrinsic
@@ -28,3 +30,35 @@ def wide_vectors(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+def held(number: Any) -> Any:
+    """Return a function for compiled programs that returns ``number``, of which LLVM does not know the value.
+
+    One that it knows it fetches anew for each vector: an instruction for its address and one that spreads it,
+    together a seventh of a step. One that it does not know is spread when the program begins; where registers
+    are short, it lies on the stack, from where a product takes it without an instruction of its own.
+    """
+    kind = typeof(number)
+
+    @intrinsic
+    def get(typing_context: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            name = f"held {number!r}"
+            for known in builder.function.entry_basic_block.instructions:
+                if known.name == name:
+                    return known
+            with builder.goto_entry_block():
+                place = cgutils.alloca_once_value(builder, context.get_constant(kind, number))
+                unforeseen(builder, place)
+                return builder.load(place, name)
+
+        return kind(), codegen
+
+    return get
+
+
+def unforeseen(builder: Any, pointer: Any) -> None:
+    """Let LLVM expect that somebody else changes what ``pointer`` points to."""
+    seen = ir.FunctionType(ir.VoidType(), [pointer.type])
+    builder.asm(seen, "", "r,~{memory}", [pointer], True)

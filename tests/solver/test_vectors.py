@@ -9,6 +9,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
+from solver.codegen.literals import Held
 from solver.codegen.programs import LANES, program
 from solver.ensemble import integrate
 from solver.numerics.recipe import Recipe
@@ -18,18 +19,23 @@ MULTIPLICATIONS = 100
 """Fewest multiplications of vectors in a Tsit5 step for Lorenz' system, and a few of vectors of points."""
 
 
-def vector_multiplications(recipe, lanes):
-    """Return how many multiplications of the machine's own vectors a compiled program has."""
+def assembly(recipe, lanes):
+    """Return the text of a compiled program."""
     if platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip(f"the test reads the assembly of x86-64, this is {platform.machine()}")
-    features = llvm.get_host_cpu_features()
-    if not features.get("avx"):
+    if not llvm.get_host_cpu_features().get("avx"):
         pytest.skip("this processor has no AVX")
     ts = np.linspace(0.0, 1.0, 9) if recipe.points else None
     integrate(recipe, [1.0, 0, 0], np.ones((1, 2)), (0.0, 1.0), ts=ts, lanes=lanes)
-    (assembly,) = program(recipe, "cpu", lanes).inspect_asm().values()
-    register = "zmm" if features.get("avx512f") else "ymm"
-    return len(re.findall(rf"vmulpd[^\n]*%{register}", assembly))
+    (text,) = program(recipe, "cpu", lanes).inspect_asm().values()
+    return text
+
+
+def vector_multiplications(recipe, lanes):
+    """Return how many multiplications of the machine's own vectors a compiled program has."""
+    text = assembly(recipe, lanes)
+    register = "zmm" if llvm.get_host_cpu_features().get("avx512f") else "ymm"
+    return len(re.findall(rf"vmulpd[^\n]*%{register}", text))
 
 
 def test_a_step_of_all_lanes_is_made_of_vectors():
@@ -46,3 +52,20 @@ def test_save_points_are_evaluated_as_vectors():
     states, products_each, of_theta = 3, 4, 2
     found = vector_multiplications(Recipe(lorenz, 3, 1, points=True), LANES[8])
     assert found >= without + states * products_each + of_theta
+
+
+@pytest.fixture
+def nothing_known():
+    """Compile anew, before and after the test."""
+    program.cache_clear()
+    yield
+    program.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_known")
+def test_the_numbers_of_a_step_are_not_looked_up_by_their_addresses(monkeypatch):
+    recipe, address = Recipe(lorenz, 3, 1), re.compile(r"[$]?\.LCPI\w+[^:\w]")
+    found = len(address.findall(assembly(recipe, LANES[8])))
+    program.cache_clear()
+    monkeypatch.setattr(Held, "visit_FunctionDef", Held.generic_visit)
+    assert found < len(address.findall(assembly(recipe, LANES[8]))) / 2
