@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from solver.codegen.generate import Pieces, pieces
 from solver.codegen.savepoints import PACKED
-from solver.codegen.text import aligned, indent
+from solver.codegen.text import indent, neighbours
 from solver.codegen.tiles import Tile
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
@@ -38,8 +38,12 @@ def block_source(recipe: Recipe, width: int) -> list[str]:
     body = [
         "wide_vectors()",
         *text.once,
-        *aligned("Z", f"{store.n_reals * width}", "real", recipe.dtype.itemsize),
-        *aligned("N", f"{store.n_integers * width}", "np.int64", 8),
+        *neighbours(
+            [
+                ("Z", store.n_reals * width, "real", recipe.dtype.itemsize),
+                ("N", store.n_integers * width, "np.int64", 8),
+            ]
+        ),
         *(tile.made() if tile else []),
         f"for l in range({width}):",
         *indent(store.idle(text)),
