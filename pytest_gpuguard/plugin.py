@@ -61,8 +61,14 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+# Before pytest opens its cache: a worker would clear it once more, by now with the folder of the run in it.
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
+    if hasattr(config, "workerinput") and config.getoption("cacheclear", False):
+        from pytest_gpuguard.hooks.settings import is_active
+
+        config.option.cacheclear = not is_active(config)
 
 
 # Not when pytest is configured: it is so for --help and --markers too, where there is nothing to watch. And

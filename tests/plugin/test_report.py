@@ -48,6 +48,24 @@ SUITE = """
 """
 
 
+def test_a_cache_that_is_cleared_is_cleared_once(run):
+    # By workers too it would be, with the folder of the run in it.
+    suite = """
+        import pytest, time
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_slow(n):
+            time.sleep(0.2)
+    """
+    old = run.pytester.path / ".pytest_cache" / "d" / "old"
+    old.mkdir(parents=True)
+    inner = run.watched("--cache-clear", test_it=suite)
+    assert inner.ret == 0, inner.out + inner.err
+    assert not old.exists()
+    assert "could not be written" not in inner.out
+    assert len(inner.report.tests) == 4
+
+
 def test_the_record_says_it_all_and_nothing_of_the_machine(run):
     folder = run.pytester.path
     inner = run.watched(f"--gpuguard-report={folder}/out", "-v", "--gpuguard-leaks=error", test_it=SUITE)
