@@ -11,6 +11,7 @@ import pytest
 
 from solver.codegen.literals import Held
 from solver.codegen.programs import LANES, program
+from solver.codegen.text import neighbours
 from solver.ensemble import integrate
 from solver.numerics.recipe import Recipe
 from tests.solver.reference_problems import lorenz
@@ -52,6 +53,17 @@ def test_save_points_are_evaluated_as_vectors():
     states, products_each, of_theta = 3, 4, 2
     found = vector_multiplications(Recipe(lorenz, 3, 1, points=True), LANES[8])
     assert found >= without + states * products_each + of_theta
+
+
+def test_arrays_that_are_used_together_lie_in_one_piece_of_memory():
+    made = {"np": np, "real": np.float32}
+    exec("\n".join(neighbours([("A", 5, "real", 4), ("B", 3, "np.int64", 8)])), made)
+    a, b, memory = made["A"], made["B"], made["memory"]
+    assert [(array.size, array.dtype) for array in (a, b)] == [(5, np.float32), (3, np.int64)]
+    assert b.ctypes.data - a.ctypes.data == 64
+    assert a.ctypes.data % 64 == 0
+    assert all(np.shares_memory(array, memory) and not array.any() for array in (a, b))
+    assert not np.shares_memory(a, b)
 
 
 @pytest.fixture
