@@ -22,6 +22,7 @@ import pytest
 from pytest_gpuguard.report.model import RunReport
 from tests.fakecuda.build import UnavailableError, build, real_driver
 from tests.fakecuda.control import Control, Fault, as_text
+from tests.helpers.inner import QUICK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -187,8 +188,8 @@ class Lane:
     ) -> LaneResult:
         """Run pytest with these arguments, which name files or folders of this repository or any others."""
         cache = str(self.folder / "cache")
-        child = self.start("python", "-m", "pytest", "-o", f"cache_dir={cache}", *args, env=env, **settings)
-        return child.wait(timeout)
+        command = ["python", "-m", "pytest", *QUICK, "-o", f"cache_dir={cache}", *args]
+        return self.start(*command, env=env, **settings).wait(timeout)
 
     def close(self) -> None:
         """Kill what still runs."""

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from pytest_gpuguard.report.model import RunReport
+from tests.helpers.inner import QUICK
 
 ROOT = Path(__file__).resolve().parents[2]
 XDIST = pytest.mark.parametrize("xdist", [("-n", "2"), ("-p", "no:xdist")], ids=["two workers", "no xdist"])
@@ -18,7 +19,7 @@ XDIST = pytest.mark.parametrize("xdist", [("-n", "2"), ("-p", "no:xdist")], ids=
 
 def guarded(tmp_path, suite, *options):
     """Run a suite of ``examples`` under the guard; return exit status, output and record."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--gpuguard"]
+    command = [sys.executable, "-m", "pytest", *QUICK, "-p", "no:cacheprovider", "--gpuguard"]
     command += [
         f"--gpuguard-report={tmp_path}",
         f"--basetemp={tmp_path / 'base'}",

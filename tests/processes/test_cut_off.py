@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pytest_gpuguard.report.runs import find, is_alive, load
-from tests.helpers.inner import WAYS
+from tests.helpers.inner import QUICK, WAYS
 
 SUITE = """
     import threading, time
@@ -58,7 +58,7 @@ def test_of_a_killed_run_all_that_was_known_is_left(way, pytester, monkeypatch):
     for name in [name for name in os.environ if name.startswith(("GPUGUARD", "PYTEST_", "CI", "GITHUB"))]:
         monkeypatch.delenv(name)
     pytester.makepyfile(test_it=SUITE)
-    command = [sys.executable, "-m", "pytest", *WAYS[way], "--gpuguard", "--gpuguard-settle=0.1s"]
+    command = [sys.executable, "-m", "pytest", *QUICK, *WAYS[way], "--gpuguard", "--gpuguard-settle=0.1s"]
     folder, cache = pytester.path, pytester.path / ".pytest_cache"
     log = (folder / "log").open("w")
     # A session of its own: that all of it can be ended at the end, whatever comes.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.inner import QUICK
 from tests.solver.problems import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +22,7 @@ IN_FOUR_REGIONS = 6
 
 
 def start(suite: str, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "pytest", "-p", "no:gpuguard", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *QUICK, "-p", "no:gpuguard", "-p", "no:cacheprovider"]
     return subprocess.Popen(
         [*command, f"examples/{suite}", *options],
         cwd=ROOT,
