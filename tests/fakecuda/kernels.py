@@ -22,6 +22,7 @@ from numba.cuda.dispatcher import CUDADispatcher
 from numba.cuda.np.numpy_support import as_dtype
 
 from tests.fakecuda.grid import CompiledGrid, NotModelledError, PythonGrid
+from tests.fakecuda.kept import keep_kernels
 from tests.fakecuda.page import LaunchStruct
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ class HostKernels:
         self.unknown: list[str] = []
 
     def __enter__(self) -> HostKernels:
+        keep_kernels()
         self._driver.library.fakecuda_set_body(*self._callbacks)
         return self
 

@@ -203,11 +203,20 @@ class FakeLane(Lane):
 
     All methods that start a child take, beside its arguments: ``faults`` and ``nvml_faults`` (of `Fault`),
     ``devices``, ``modes`` and ``mig`` (one number for each device) and any setting of `Control.set`.
+
+    Parameters
+    ----------
+    folder
+        As of any lane.
+    libraries
+        Where the fake driver and the fake NVML are.
+    kernels
+        Where compiled kernels of the solver are kept, see ``kept.py``.
     """
 
-    def __init__(self, folder: Path, libraries: Path) -> None:
+    def __init__(self, folder: Path, libraries: Path, kernels: Path) -> None:
         super().__init__(folder)
-        self.libraries = libraries
+        self.libraries, self.kernels = libraries, kernels
 
     def environment(  # type: ignore[override]
         self,
@@ -222,6 +231,7 @@ class FakeLane(Lane):
         return {
             **super().environment(),
             **fake_environment(self.libraries, self.folder),
+            "FAKECUDA_KERNELS": str(self.kernels),
             "FAKECUDA_SETTINGS": as_text(settings),
             "FAKENVML_SETTINGS": as_text(
                 {k: v for k, v in settings.items() if k in {"device_bytes", "hang_limit"}}
@@ -261,10 +271,19 @@ def fake_libraries(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
         pytest.skip(f"no fake driver: {error}")
 
 
+@pytest.fixture(scope="session")
+def kept_kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for compiled kernels, one for all workers of this run and for no other run."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if hasattr(request.config, "workerinput") else base) / "kernels"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture
-def fake_lane(fake_libraries: Path, tmp_path: Path) -> Iterator[FakeLane]:
+def fake_lane(fake_libraries: Path, kept_kernels: Path, tmp_path: Path) -> Iterator[FakeLane]:
     """Children with the fake driver; what still runs at the test's end is killed."""
-    lane = FakeLane(tmp_path, fake_libraries)
+    lane = FakeLane(tmp_path, fake_libraries, kept_kernels)
     yield lane
     lane.close()
 
