@@ -36,6 +36,8 @@ def hanging(fake_lane, tmp_path):
     def run(source, *args):
         (folder / "test_it.py").write_text(textwrap.dedent(source))
         options = (
+            "-p",
+            "tests.helpers.hasty",
             "--gpuguard",
             "--gpuguard-stall=1s",
             "--gpuguard-stall-end=2s",

@@ -207,7 +207,7 @@ LEFT_ALONE = """
         thread.start()
         return thread
 
-    LONG = 0.7
+    LONG = 0.5
 
     def test_own_hook(monkeypatch):
         monkeypatch.setattr(threading, "excepthook", lambda args: None)
@@ -281,7 +281,7 @@ LEFT_ALONE = """
         libc = ctypes.CDLL(None)
         mutex = ctypes.create_string_buffer(64)
         libc.pthread_mutex_lock(mutex)
-        until = (ctypes.c_long * 2)(int(time.time()) + 3, 0)
+        until = (ctypes.c_long * 2)(int(time.time()) + 2, 0)
         dies()
         assert libc.pthread_mutex_timedlock(mutex, until) == 110
         step(1)
@@ -355,7 +355,8 @@ IN_C = """
 
 
 def test_what_waits_in_c_for_the_dead_is_ended_with_its_process_and_the_death_is_told(run):
-    inner = run.watched("--gpuguard-stall=0.5s", "--gpuguard-stall-end=1s", test_it=IN_C)
+    limits = ("--gpuguard-stall=0.5s", "--gpuguard-stall-end=1s")
+    inner = run.watched("-p", "hasty", *limits, test_it=IN_C)
     assert inner.ret == 1
     if "2" in run.way:
         assert inner.outcomes == {"test_waits_in_c": "failed", "test_next": "passed"}

@@ -25,24 +25,31 @@ SUITE = """
 """
 
 
-@pytest.mark.parametrize(("leaks", "ret"), [("report", 0), ("error", 1)])
-@pytest.mark.parametrize("verbosity", ["", "-q"])
+@pytest.mark.parametrize(("leaks", "ret", "verbosity"), [("report", 0, "-q"), ("error", 1, "")])
 def test_a_thread_that_python_waits_for_is_named_and_the_wait_ends(run_plain, leaks, ret, verbosity):
     inner = run_plain.watched(
-        "--gpuguard-stall-end=6s", f"--gpuguard-leaks={leaks}", *verbosity.split(), test_it=SUITE
+        "--gpuguard-stall-end=2s", f"--gpuguard-leaks={leaks}", *verbosity.split(), test_it=SUITE
     )
     assert inner.ret == ret
     said = " ".join(inner.out.split())
     who = "thread wait_for_ever ('mine', from test_it.py::test_leaks)"
     line = (
-        f"gpuguard: Python waits at exit for {who}, since it is no daemon; after 6.0 s the process is ended"
+        f"gpuguard: Python waits at exit for {who}, since it is no daemon; after 2.0 s the process is ended"
     )
     assert said.count(line) == 1
-    assert f"the process is ended, it waited 6.0 s at exit for {who}" in " ".join(inner.err.split())
+    assert f"the process is ended, it waited 2.0 s at exit for {who}" in " ".join(inner.err.split())
+
+
+# xdist ends workers that do not end by themselves: after so long.
+SOON = """
+    from xdist.workermanage import NodeManager
+
+    NodeManager.EXIT_TIMEOUT = 1
+"""
 
 
 def test_under_workers_nobody_waits(run_two):
-    inner = run_two.watched("--gpuguard-stall-end=60s", test_it=SUITE)
+    inner = run_two.watched("--gpuguard-stall-end=60s", conftest=SOON, test_it=SUITE)
     assert inner.ret == 0
     assert "Python waits at exit" not in inner.out
     assert inner.leaking == {"test_leaks", "test_leaks_what_ends_with_python"}

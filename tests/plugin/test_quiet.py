@@ -113,7 +113,7 @@ SUITE = """
 
 def test_each_kind_of_event_is_told_after_many_tests_without(run):
     run.setenv("NUMBA_ENABLE_CUDASIM", "1")
-    more = ("--gpuguard-stall=4s", "--gpuguard-stall-end=6s", "--gpuguard-budget=pinned=10MiB")
+    more = ("--gpuguard-stall=2s", "--gpuguard-stall-end=3s", "--gpuguard-budget=pinned=10MiB")
     pool = f"--gpuguard-pool=quiet-{run.pytester.path.name}"
     inner = run.watched("--gpuguard-leaks=error", "--gpuguard-reap", *more, pool, test_it=SUITE)
     wrong = {name: outcome for name, outcome in inner.outcomes.items() if outcome != "passed"}

@@ -63,16 +63,11 @@ def check(inner, deadly, tests):
 @pytest.mark.parametrize(
     ("workers", "dist"),
     [
-        ("1", "load"),
         ("1", "loadgroup"),
         ("1", "loadscope"),
-        ("1", "worksteal"),
         ("2", "load"),
-        ("2", "loadgroup"),
-        ("2", "loadscope"),
         ("2", "loadfile"),
-        ("2", "worksteal"),
-        ("4", "loadgroup"),
+        ("4", "worksteal"),
     ],
 )
 def test_one_crash_is_reported_once_and_all_else_runs(run_plain, workers, dist):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+from pytest_gpuguard.hooks.lifeline import TIMER_LATER, WATCHER_LATER
+from pytest_gpuguard.track.stall import _AGAIN_AFTER, _ATTEMPTS
+
 HANGS = """
     import ctypes, threading
     import pytest
@@ -73,8 +76,12 @@ def test_workers_end_for_what_cannot_be_interrupted_and_the_run_goes_on(run_two)
     assert "Timeout (0:00:00.5" in inner.out + inner.err
 
 
+def test_who_ends_a_process_from_outside_leaves_it_time_to_try_by_itself():
+    assert _ATTEMPTS * _AGAIN_AFTER < WATCHER_LATER < TIMER_LATER
+
+
 def test_without_workers_the_run_ends_and_says_what_is_left(run_plain):
-    inner = run_plain.watched("--gpuguard-stall-end=1s", test_it=HANGS, conftest=_ORDER)
+    inner = run_plain.watched("-p", "hasty", "--gpuguard-stall-end=1s", test_it=HANGS, conftest=_ORDER)
     assert inner.ret == 1
     assert "gpuguard: the run ends here" in inner.out
     assert "GPG601: test_it.py::test_hangs_in_its_teardown made no progress" in inner.out
@@ -94,7 +101,8 @@ _ORDER = """
 
 
 def test_without_workers_a_timer_ends_what_holds_the_gil(run_plain):
-    inner = run_plain.watched("--gpuguard-stall-end=1s", "-k", "gil or python", test_it=HANGS)
+    options = ("-p", "hasty", "--gpuguard-stall-end=1s", "-k", "gil or python")
+    inner = run_plain.watched(*options, test_it=HANGS)
     assert inner.ret == 1
     assert "Timeout (" in inner.err
     assert "in test_waits_in_c_with_the_gil" in inner.err
@@ -103,6 +111,8 @@ def test_without_workers_a_timer_ends_what_holds_the_gil(run_plain):
 def test_after_a_failed_call_the_timer_still_guards_the_teardown(run_plain):
     # pytest takes the timer away when a call has failed.
     inner = run_plain.watched(
+        "-p",
+        "hasty",
         "--gpuguard-stall-end=1s",
         test_it="""
             import ctypes
@@ -129,7 +139,7 @@ def test_after_a_failed_call_the_timer_still_guards_the_teardown(run_plain):
 def test_what_pytest_timeout_cannot_end_is_ended_here(run_two):
     # Its signal is answered by Python, which the main thread does not come back to.
     args = ("--timeout=0.7", "--timeout-method=signal", "--gpuguard-stall-end=1.5s", "-k", "c_that or free")
-    inner = run_two.watched(*args, test_it=HANGS)
+    inner = run_two.watched("-p", "hasty", *args, test_it=HANGS)
     assert inner.outcomes.pop("test_waits_in_c_that_ignores_signals") == "failed"
     assert set(inner.outcomes.values()) == {"passed"}
     (stall,) = [stall for stall in inner.report.stalls if stall.ended]
