@@ -43,7 +43,7 @@ HANGS = """
 def test_workers_end_for_what_cannot_be_interrupted_and_the_run_goes_on(run_two):
     # pytest's own timer fires before ours is due: there is one timer, and it is left to pytest.
     args = ["--gpuguard-stall-end=1s", "--junitxml=junit.xml", "-o", "faulthandler_timeout=0.5"]
-    inner = run_two.watched(*args, test_it=HANGS)
+    inner = run_two.watched("-p", "hasty", *args, test_it=HANGS)
     assert inner.outcomes == {
         "test_waits_in_c_that_ignores_signals": "failed",
         "test_waits_in_c_with_the_gil": "failed",
@@ -139,7 +139,7 @@ def test_after_a_failed_call_the_timer_still_guards_the_teardown(run_plain):
 def test_what_pytest_timeout_cannot_end_is_ended_here(run_two):
     # Its signal is answered by Python, which the main thread does not come back to.
     args = ("--timeout=0.7", "--timeout-method=signal", "--gpuguard-stall-end=1.5s", "-k", "c_that or free")
-    inner = run_two.watched("-p", "hasty", *args, test_it=HANGS)
+    inner = run_two.watched(*args, test_it=HANGS)
     assert inner.outcomes.pop("test_waits_in_c_that_ignores_signals") == "failed"
     assert set(inner.outcomes.values()) == {"passed"}
     (stall,) = [stall for stall in inner.report.stalls if stall.ended]

@@ -127,8 +127,15 @@ def five_states(t, y, p):
     return (y[1] - y[0], y[2] - y[1], y[3] - y[2], y[4] - y[3], p[0] - y[4] * y[0])
 
 
-@pytest.mark.parametrize(("rhs", "n_states"), [(one_state, 1), (two_states, 2), (five_states, 5)])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    ("rhs", "n_states", "dtype"),
+    [
+        (one_state, 1, np.float32),
+        (two_states, 2, np.float64),
+        (five_states, 5, np.float32),
+        (five_states, 5, np.float64),
+    ],
+)
 def test_points_of_systems_of_any_size(rhs, n_states, dtype):
     """Lanes that pass none, one and many points in a step; twice the same point, and both ends."""
     start = np.ones((n_states, N_RUNS))

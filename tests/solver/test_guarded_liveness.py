@@ -53,7 +53,7 @@ def test_a_thousand_pipelines_in_real_time_leave_nothing(guarded):
 
 def test_a_pipeline_that_leaves_something_is_named(guarded):
     """The check can fail: what is planted is reported, with its test, by its kind, and as an error."""
-    inner = guarded("plain", "-k", "planted")
+    inner = guarded("plain", "--gpuguard-settle=0.3s", "-k", "planted")
     assert inner.ret == 1, inner.out
     assert inner.outcomes == {f"test_planted[{kind}]": "passed, teardown failed" for kind in PLANTS}
     for kind in PLANTS:

@@ -98,9 +98,7 @@ def test_the_suite_ends_when_each_leaked_watcher_is_stopped_after_its_test():
     [
         ("test_solve_gives_finite_states", "in wait_all"),
         ("test_a_solved_solver_has_a_solution", "in solved_solver"),
-        ("test_smaller_steps_are_more_steps[0.05]", "in wait_all"),
         ("test_more_chunks_than_buffers_take_turns", "in acquire"),
-        ("test_waiting_for_the_writeback_ends", "in wait_all"),
     ],
 )
 def test_tests_with_the_dead_watcher_wait_for_ever(test, where):

@@ -15,7 +15,7 @@ def _grown():
 
 def test_an_excuse_is_not_inherited_by_what_comes_to_the_same_place():
     excuses = Excuses()
-    for _ in range(10):
+    for _ in range(3):
         excuses.begin(failed=True)
         # Gone once it was looked at: no assertion may hold it.
         left = len(excuses.sift([_grown()]))
