@@ -48,8 +48,9 @@ def activate(config: pytest.Config) -> None:
     run = f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}-{uuid.uuid4().hex[:6]}"
     folder = RunFolder.create(config, run)
     guard = placed = None
-    # xdist's controller runs no test: nothing is patched there.
-    if config.getoption("dist", "no") == "no":
+    # xdist's controller runs no test: nothing is patched there. Not asked by --dist, which can stand in the
+    # addopts of a run that has no workers.
+    if not config.pluginmanager.hasplugin("dsession"):
         placed = place_here(settings.devices)
         guard = _guard(config, settings, folder, HERE, run, time.monotonic())
     gather = Gather(config, settings, folder, run, guard)
