@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import filelock
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.budget import messages
 from pytest_gpuguard.budget.errors import BudgetDeadlock, BudgetTimeout, BudgetTooLarge
 from pytest_gpuguard.budget.model import Snapshot
@@ -56,7 +56,7 @@ class ExclusiveClaims:
         path: Path,
         limits: Mapping[str, int],
         why: str,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = clock.monotonic,
     ) -> None:
         self._path = path
         self._lock = self._new_lock()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.budget.patience import Patience
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Lease:
         """
         more, less = self._changes(amounts)
         if more:
-            bounds = Patience(time.monotonic(), timeout, patience)
+            bounds = Patience(clock.monotonic(), timeout, patience)
             self._claims.acquire(more, bounds, self.label, self._number)
             self._add(more)
         if less:

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard import clock
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,6 +45,6 @@ class Settings:
     grace: float = 2.0
     mutex_timeout: float = 10.0
     seam: Callable[[str], None] = _no_seam
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = clock.monotonic
     boot_clock: Callable[[], float] = boot_clock
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = clock.sleep

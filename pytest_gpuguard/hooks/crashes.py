@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.sticky import LEAVING
 from pytest_gpuguard.track.vitals import read_vital
@@ -53,7 +53,7 @@ class Crashes(Plug):
         self._failures = 0
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        self._begun[nodeid] = time.monotonic(), location
+        self._begun[nodeid] = clock.monotonic(), location
         self._called.discard(nodeid)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
@@ -102,7 +102,7 @@ class Crashes(Plug):
         report.longrepr = "\n".join([text, "", stacks[:_MOST_STACKS] or _SILENT])
         begun, location = self._begun.pop(crashitem, (None, report.location))
         report.location = location
-        report.duration = time.monotonic() - begun if begun is not None else 0.0
+        report.duration = clock.monotonic() - begun if begun is not None else 0.0
         # What has passed its call and dies afterwards is an error, as it would be without workers.
         report.when = "teardown" if crashitem in self._called else "call"
         self._record(crashitem, worker, vital, why, shown, stacks)
@@ -131,7 +131,7 @@ class Crashes(Plug):
     ) -> None:
         self._folder.forget_state(worker)
         self._died(worker, vital.pid if vital else 0, "killed" if why else "crashed", shown)
-        at = time.monotonic() - self._started
+        at = clock.monotonic() - self._started
         if why:
             stall = {"at": at, **why["stall"], "nodeid": crashitem, "stacks": shown}
             self._add({"stalls": [stall], "deaths": why.get("deaths", [])})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import ChainMap, Counter
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.budget.wording import amounts_text
 from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.discovery import free_bytes
@@ -111,7 +111,7 @@ class Desk:
         lease = self._acquire({name: amount + contexts.get(name, 0) for name, amount in wants.items()}, what)
         for device, amount in contexts.items():
             self._contexts[device] = lease.split({device: amount}, f"{self._who} its CUDA context")
-        self._held[lease] = time.monotonic()
+        self._held[lease] = clock.monotonic()
         self._note_levels()
         self._trim()
         self._wait_until_free(wants)
@@ -182,7 +182,7 @@ class Desk:
 
     def _note_levels(self) -> None:
         """Note what is held from now on, contexts included."""
-        at, now = time.monotonic() - self._started, Counter[str]()
+        at, now = clock.monotonic() - self._started, Counter[str]()
         for lease in (*self._held, *self._contexts.values()):
             now.update(lease.amounts)
         for name in now.keys() | self._level.keys():
@@ -202,7 +202,7 @@ class Desk:
 
     def described(self) -> list[str]:
         """Return what is held and waited for, for people; may be asked by another thread."""
-        now = time.monotonic()
+        now = clock.monotonic()
         held = [
             f"holds {amounts_text(lease.amounts)} for {lease.label.removeprefix(self._who).strip()}"
             f" since {format_seconds(now - since)}"
@@ -284,7 +284,7 @@ class Desk:
     def _acquire(self, wants: Mapping[str, int], what: str) -> Lease:
         from pytest_gpuguard.budget import BudgetDeadlock, BudgetTimeout
 
-        budget, began = self._opened(), time.monotonic()
+        budget, began = self._opened(), clock.monotonic()
         timed, end = self._scene.progress is not None, "interrupted"
         seen: list[Snapshot | None] = []
 
@@ -306,7 +306,7 @@ class Desk:
         finally:
             self._waiting = None
             if seen:
-                self._scene.progress = time.monotonic() if timed else None
+                self._scene.progress = clock.monotonic() if timed else None
                 self._note_wait(what, wants, began, end, next(filter(None, reversed(seen)), None))
 
     def _note_wait(
@@ -319,7 +319,7 @@ class Desk:
                 "worker": self._worker,
                 "amounts": dict(wants),
                 "from": began - self._started,
-                "to": time.monotonic() - self._started,
+                "to": clock.monotonic() - self._started,
                 "end": end,
                 "blocked_by": list(dict.fromkeys(entry["who"] for entry in in_the_way)),
                 "blockers": in_the_way if end in {"timeout", "deadlock"} else [],
@@ -340,14 +340,14 @@ class Desk:
         """
         if not (self.host.real and self._looks_at_free):
             return
-        end = time.monotonic() + _FREE_WITHIN
+        end = clock.monotonic() + _FREE_WITHIN
         for device, uuid in self.host.devices.items():
             while (free := free_bytes(uuid)) is not None and free < wants.get(device, 0):
-                if time.monotonic() > end:
+                if clock.monotonic() > end:
                     self._looks_at_free = False
                     self._say(
                         f"{uuid} had {format_bytes(free)} free for a lease of {format_bytes(wants[device])}: "
                         "the rest is held by a pool, or outside of the budget; not looked at again"
                     )
                     return
-                time.sleep(0.1)
+                clock.sleep(0.1)

@@ -6,10 +6,10 @@ import contextlib
 import os
 import sys
 import threading
-import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.ended import TestEnded
 from pytest_gpuguard.report.lines import count
 from pytest_gpuguard.track.leak import created, origin
@@ -119,7 +119,7 @@ class Dossier:
             "states": dossier_states(states),
             "edges": edges,
             "stacks": shown,
-            "at": time.monotonic() - self._started,
+            "at": clock.monotonic() - self._started,
         }
         what = f"in its {stall.phase} " + ("and was ended" if stall.ended else "and goes on waiting")
         headline = f"GPG601: {stall.test} made no progress for {format_seconds(stall.idle)} {what}"
@@ -167,7 +167,7 @@ class Dossier:
             "pid": os.getpid(),
             "nodeid": owner.node if owner else "",
             "phase": self._scene.phase,
-            "idle_s": time.monotonic() - progress if progress is not None else 0.0,
+            "idle_s": clock.monotonic() - progress if progress is not None else 0.0,
             "place": place or self._waits_in(),
             "died": [f"{death['thread']!r} ended with {death['error']}" for death in self.deaths()],
             "left": self._left(),
@@ -183,7 +183,7 @@ class Dossier:
             inmost = _telling(self._places.read(capture(frame)))
             if inmost is not None and inmost.role != "library":
                 break
-            time.sleep(0.002)
+            clock.sleep(0.002)
         return f"{inmost.file}:{inmost.line} {inmost.function}" if inmost else "(between two tests)"
 
     def _left(self) -> list[str]:

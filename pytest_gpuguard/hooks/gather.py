@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_summary
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.leaving import see_to_the_end
@@ -104,7 +105,7 @@ class Gather(Plug):
             run,
             guard,
         )
-        self._began, self.started = datetime.now(UTC), time.monotonic()
+        self._began, self.started = datetime.now(UTC), clock.monotonic()
         self._epoch = self._began.timestamp()
         self._gathered = Gathered()
         self._wide_leaks = 0
@@ -218,7 +219,7 @@ class Gather(Plug):
 
     def cut_off(self, stall: dict[str, Any], deaths: list[dict[str, Any]]) -> None:
         """Write the record of a run that ends at once, in the test of ``stall``."""
-        now = time.monotonic() - self.started
+        now = clock.monotonic() - self.started
         self._gathered.add_phase(stall["nodeid"], HERE, now - stall["idle_s"], now, "failed")
         self._gathered.workers.setdefault(HERE, Worker(HERE, os.getpid())).end = "killed"
         self.add({"stalls": [stall], "deaths": deaths, "notes": self.notes})
@@ -238,7 +239,7 @@ class Gather(Plug):
 
     def _finished(self, name: str) -> Worker:
         worker = self._gathered.workers.setdefault(name, Worker(name, 0))
-        worker.finished = round(time.monotonic() - self.started, 4)
+        worker.finished = round(clock.monotonic() - self.started, 4)
         return worker
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -265,7 +266,7 @@ class Gather(Plug):
         return Run(
             id=self._run,
             started=self._began.isoformat(timespec="seconds"),
-            duration_s=round(time.monotonic() - self.started, 4),
+            duration_s=round(clock.monotonic() - self.started, 4),
             argv=[scrub(sound(str(arg))) for arg in self._config.invocation_params.args],
             python=platform.python_version(),
             platform=sys.platform,

@@ -5,12 +5,12 @@ One object holds the parts of :mod:`pytest_gpuguard.track` together; its hooks t
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.deaths import death_error, death_record, expected
 from pytest_gpuguard.hooks.dossier import Dossier
 from pytest_gpuguard.hooks.first import First
@@ -117,7 +117,7 @@ class Guard(Plug):
             breaks=settings.thread_death == "fail",
             expected=expected,
             error=lambda death: death_error(death, self.places, settings.settle),
-            clock=time.monotonic,
+            clock=clock.monotonic,
         )
         self.stalls = StallWatch(
             self.scene,
@@ -201,7 +201,7 @@ class Guard(Plug):
 
     def begin(self, item: pytest.Item) -> None:
         """Take note that a test begins, or is run again: then it is a new owner, under the same protocol."""
-        self.item, now = item, time.monotonic()
+        self.item, now = item, clock.monotonic()
         owner = Owner("function", self.keeping.begin(item, now))
         self.scene.begin(owner, getattr(item, "fixturenames", ()), now)
 
@@ -215,7 +215,7 @@ class Guard(Plug):
         self.scene.end()
         if self.errors:
             self.errors.clear()
-        self.keeping.end(time.monotonic(), self.outcome, payload)
+        self.keeping.end(clock.monotonic(), self.outcome, payload)
 
     def _entries(self) -> list[CodeType | None]:
         """Return where an interrupt fails the running test: what pytest calls lies within its own catch."""
@@ -246,7 +246,7 @@ class Guard(Plug):
             fixturedef.addfinalizer(partial(self._finished, fixturedef))
         elif self._fine:
             self.tracker.sweep(fine=True)
-        scene.enter(fixture, owner, time.monotonic())
+        scene.enter(fixture, owner, clock.monotonic())
         value = None
         try:
             value = yield
@@ -264,7 +264,7 @@ class Guard(Plug):
                     fixturedef.addfinalizer(partial(self.tracker.sweep, fine=True))
             elif self._fine:
                 self.tracker.sweep(fine=True)
-            scene.leave(fixture, owner, value, time.monotonic())
+            scene.leave(fixture, owner, value, clock.monotonic())
 
     def _finished(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         owner = self._owners.pop(fixturedef, None)
@@ -288,7 +288,7 @@ class Guard(Plug):
             self.verdict.demand()
         if when != "teardown":
             scene.phase = "call" if when == "setup" and wrong is None else "teardown"
-            scene.touch(time.monotonic())
+            scene.touch(clock.monotonic())
         elif not self.tracker.still() and self.verdict.stirred():
             self.verdict.demand()
 

@@ -7,12 +7,12 @@ times of all tests are on a sheet; of those that did not simply pass there is mo
 from __future__ import annotations
 
 import os
-import time
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
 from pytest_gpuguard.report.journal import Journal
@@ -133,7 +133,7 @@ class Keeping(Plug):
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         output = getattr(session.config, "workeroutput", {})
-        at = round(time.monotonic() - self._started, 4)
+        at = round(clock.monotonic() - self._started, 4)
         self._journal.write(over=self._worker, pid=self._pid, at=at, payload=output.get(ATTRIBUTE, {}))
         self._journal.close()
         return result

@@ -9,9 +9,9 @@ import _thread
 import os
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.words import sound
 from pytest_gpuguard.units import format_seconds
 
@@ -65,10 +65,10 @@ def _named(found: list[ThreadSuspect]) -> str:
 def _end(session: pytest.Session, waited_for: Callable[[], list[ThreadSuspect]], limit: float) -> None:
     # Who runs pytest in a process of his own goes on after it: the end begins when the main thread has ended.
     while threading.main_thread().is_alive():
-        time.sleep(_OFTEN)
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        time.sleep(_OFTEN)
+        clock.sleep(_OFTEN)
+    end = clock.monotonic() + limit
+    while clock.monotonic() < end:
+        clock.sleep(_OFTEN)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

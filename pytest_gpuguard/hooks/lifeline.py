@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.ended import TestEnded
 from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.track.lastwords import LastWords, Timer
@@ -171,7 +171,7 @@ class Lifeline(Plug):
         # take the GIL before the monitor looks again.
         if self._timer is not None:
             self._timer.lost()
-            self.beat(time.monotonic())
+            self.beat(clock.monotonic())
 
 
 class _Phases(Plug):

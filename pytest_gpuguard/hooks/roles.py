@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.absent import AbsentLibraries
 from pytest_gpuguard.hooks.cutoff import CutOff
 from pytest_gpuguard.hooks.desk import Desk
@@ -40,7 +40,7 @@ def activate(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", None)
     if given is not None:
         folder = RunFolder.join(given.get("gpuguard_folder", ""))
-        started = given.get("gpuguard_started", time.monotonic())
+        started = given.get("gpuguard_started", clock.monotonic())
         settings = _as_the_controller_says(settings, given.get("gpuguard_budget", {}))
         _guard(config, settings, folder, given["workerid"], given.get("gpuguard_run", ""), started)
         return
@@ -52,7 +52,7 @@ def activate(config: pytest.Config) -> None:
     # addopts of a run that has no workers.
     if not config.pluginmanager.hasplugin("dsession"):
         placed = place_here(settings.devices)
-        guard = _guard(config, settings, folder, HERE, run, time.monotonic())
+        guard = _guard(config, settings, folder, HERE, run, clock.monotonic())
     gather = Gather(config, settings, folder, run, guard)
     gather.notes += [placed] if placed else []
     config.pluginmanager.register(gather, "gpuguard-gather")

@@ -13,10 +13,10 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.forks import in_each_child
 from pytest_gpuguard.report.alive import hold, taken
 from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT, VITAL
@@ -160,9 +160,9 @@ class RunFolder:
             Longest wait for the answers, in seconds.
         """
         known = {state["worker"] for state in self.states(0)}
-        end = time.monotonic() + patience
-        while len(answers := self.states(asked)) < len(known) and time.monotonic() < end:
-            time.sleep(0.05)
+        end = clock.monotonic() + patience
+        while len(answers := self.states(asked)) < len(known) and clock.monotonic() < end:
+            clock.sleep(0.05)
         others = [state for state in answers if state["worker"] != but]
         return others, sorted(known - {but} - {state["worker"] for state in others})
 

@@ -7,11 +7,11 @@ groups it makes xdist's own, tells it everything, and steps aside.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.gathering import gathered_suite
 from pytest_gpuguard.hooks.history import remembered
 from pytest_gpuguard.hooks.office import Nodes
@@ -207,7 +207,7 @@ class GpuguardScheduling:
             history.known(lists[0]),
             len(lists),
             Nodes(),
-            time.monotonic,
+            clock.monotonic,
             self.config.getoption("maxschedchunk", None),
         )
         for node, ids in self._ids.items():

@@ -6,9 +6,9 @@ One event can fail a hundred tests, each with the same message and none with the
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.budget.wording import amount_text, amounts_text, is_device, person_text
 from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.track.procfs import slurp
@@ -62,7 +62,7 @@ class Shortages:
         memory = ran_out(error)
         if memory is None or any(fault["nodeid"] == report.nodeid for fault in self._faults):
             return
-        code, at = _CODES[memory], time.monotonic() - self._started
+        code, at = _CODES[memory], clock.monotonic() - self._started
         headline = (
             f"{code}: {_WORDS[memory]} ran out in {report.nodeid}, in its {report.when}, on {self._worker}"
         )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.devices.health import STICKY, glance, unusable
 from pytest_gpuguard.hooks.plug import Plug
 
@@ -87,7 +87,7 @@ class StickyErrors:
                 "worker": self._worker,
                 "nodeid": report.nodeid,
                 "error": f"{self._name} came to light in its {report.when}",
-                "at": time.monotonic() - self._started,
+                "at": clock.monotonic() - self._started,
             }
         return bool(self._error)
 

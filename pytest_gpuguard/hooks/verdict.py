@@ -7,11 +7,11 @@ be told, until that was not so for a while.
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.devices.health import possible
 from pytest_gpuguard.devices.modes import mode_used
 from pytest_gpuguard.hooks.deaths import death_record
@@ -138,7 +138,7 @@ class Verdict(Plug):
         if faults:
             payload["faults"] = faults
         # Worked out also where they are not told: until then each test would be looked at for them.
-        counts, now = self._guard.tracker.counts(), time.monotonic()
+        counts, now = self._guard.tracker.counts(), clock.monotonic()
         filled = {name: entries for name, entries in payload.items() if entries}
         if not filled and (counts is self._told or now - self._told_at < _SELDOM):
             return {}

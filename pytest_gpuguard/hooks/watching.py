@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.hooks.lifeline import WATCHER_LATER
 from pytest_gpuguard.report.dossier import dossier, dossier_states
 from pytest_gpuguard.track.monitor import Monitor
@@ -88,10 +88,10 @@ class _Watch:
 
     def _until_written(self, worker: str) -> None:
         """Wait until the file of its stacks has stopped growing: what C writes has no end mark."""
-        path, size, end = self._folder.vital(worker, "stacks"), -1, time.monotonic() + _DUMPED_WITHIN
-        while time.monotonic() < end and (not size or path.stat().st_size != size):
+        path, size, end = self._folder.vital(worker, "stacks"), -1, clock.monotonic() + _DUMPED_WITHIN
+        while clock.monotonic() < end and (not size or path.stat().st_size != size):
             size = path.stat().st_size
-            time.sleep(0.1)
+            clock.sleep(0.1)
 
 
 def _door(pid: int) -> Callable[[int], None]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.ledger.cleanup import sweep
 from pytest_gpuguard.ledger.errors import LedgerLost, LedgerUnsupported
 from pytest_gpuguard.ledger.folder import Folder
@@ -34,8 +34,8 @@ def open_pool(
     boot: str | None = None,
     patience: float = 2.0,
     seam: Callable[[str], None] = lambda _: None,
-    monotonic: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
+    monotonic: Callable[[], float] = clock.monotonic,
+    sleep: Callable[[float], None] = clock.sleep,
 ) -> Folder:
     """Go into a pool, made when missing; closing the folder is going out.
 

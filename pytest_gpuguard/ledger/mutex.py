@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import filelock
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.ledger.errors import LedgerBusy
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Mutex:
         *,
         timeout: float = 10.0,
         describe: Callable[[int], str] = lambda _: "",
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = clock.monotonic,
+        sleep: Callable[[float], None] = clock.sleep,
     ) -> None:
         self._descriptor = descriptor
         self._where = where

@@ -9,10 +9,10 @@ from __future__ import annotations
 import ast
 import os
 import re
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.probe import Suspect
 from pytest_gpuguard.track.stacks import capture
 from pytest_gpuguard.track.words import sound
@@ -118,7 +118,7 @@ class Drops:
     def _born(self, frame: FrameType | None) -> Birth:
         if self._scene.owner is not None and self._scene.owner.ended:
             # By the collection that we ask for at the end of a test: the stack is our own.
-            return self._scene.found("", (), "inferred", time.monotonic())
+            return self._scene.found("", (), "inferred", clock.monotonic())
         return self._scene.born("", capture(frame))
 
     def suspects(self) -> list[Suspect]:

@@ -14,8 +14,9 @@ import math
 import signal
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_gpuguard import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -125,7 +126,7 @@ class Interrupter:
             return False
         # What was sent before and has not arrived counts from then.
         pending = self._request
-        until = pending.until if pending and pending.owner is owner else time.monotonic() + within
+        until = pending.until if pending and pending.owner is owner else clock.monotonic() + within
         self._request = _Request(owner, still, error, cause, until)
         signal.pthread_kill(self.main, self._signal)
         return True
@@ -135,6 +136,6 @@ class Interrupter:
         request, self._request = self._request, None
         if request is None or not self._armed_for(request.owner, frame) or not request.still(frame):
             return
-        if time.monotonic() > request.until:
+        if clock.monotonic() > request.until:
             return
         raise request.error() from request.cause

@@ -11,9 +11,10 @@ import faulthandler
 import os
 import signal
 import threading
-import time
 import weakref
 from typing import TYPE_CHECKING, BinaryIO
+
+from pytest_gpuguard import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,7 +117,7 @@ class Timer:
         if child:
             self._deadline = 0.0
         elif self._deadline:
-            self._arm(time.monotonic(), self._deadline)
+            self._arm(clock.monotonic(), self._deadline)
         with contextlib.suppress(RuntimeError):  # an interrupt came before it was taken
             self._forks.release()
 

@@ -8,13 +8,13 @@ registry or a cycle keeps alive without any thread.
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.scope import BEFORE, Birth
 from pytest_gpuguard.track.stacks import capture
 
@@ -113,7 +113,7 @@ class Living:
         free: Callable[[], object] | None = None,
     ) -> None:
         """Write down a thing that was there before anything was watched: it is nobody's, and never judged."""
-        birth = Birth(form, BEFORE, "", "setup", None, "unknown", (), time.monotonic())
+        birth = Birth(form, BEFORE, "", "setup", None, "unknown", (), clock.monotonic())
         self._things[key] = Thing(kind, form, "", source, nbytes, None, birth, objects, free)
         self.made[kind] += 1
         self.before[kind] += 1

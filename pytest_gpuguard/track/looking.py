@@ -6,10 +6,10 @@ also taken before and after the set-up of every wider fixture.
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.scope import BEFORE, Birth
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class LookingProbe(ABC, Generic[Detail]):
     def born(self, key: Any, detail: Detail) -> Birth:
         """Return the birth of a thing that is new."""
         del key
-        return self._scene.found(self.what(detail), (), "inferred", time.monotonic())
+        return self._scene.found(self.what(detail), (), "inferred", clock.monotonic())
 
     def known(self, suspect: Suspect) -> str | None:
         del suspect
@@ -79,7 +79,7 @@ class LookingProbe(ABC, Generic[Detail]):
             return lambda: None
         undo = self.begin()
         self._counted, self._details = self.count(), self.look()
-        now = time.monotonic()
+        now = clock.monotonic()
         for key, detail in self._details.items():
             self._births[key] = Birth(self.what(detail), BEFORE, "", "setup", None, "unknown", (), now)
         return undo

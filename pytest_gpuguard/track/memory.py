@@ -10,10 +10,10 @@ import ctypes
 import gc
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.probe import Suspect
 from pytest_gpuguard.track.scope import BEFORE
@@ -186,7 +186,7 @@ class MemoryProbe:
         return {"resident": real, **sources} if real > _LEAST and sources and not loaded else {}
 
     def _add(self, grown: dict[str, int]) -> None:
-        birth = self._scene.found(MemorySuspect.what, (), "inferred", time.monotonic())
+        birth = self._scene.found(MemorySuspect.what, (), "inferred", clock.monotonic())
         if birth.owner is not BEFORE:
             self._seen += 1
             self._found.append(MemorySuspect(birth, grown))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import _thread
 import contextlib
 import threading
-import time
 from typing import TYPE_CHECKING
+
+from pytest_gpuguard import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ class Monitor:
     It is a raw thread: in nobody's :func:`threading.enumerate`, so no suite that counts threads sees it.
     """
 
-    def __init__(self, looks: Callable[[float], float], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, looks: Callable[[float], float], clock: Callable[[], float] = clock.monotonic) -> None:
         self._looks, self._clock = looks, clock
         self._wake = threading.Event()
         self._over = threading.Event()

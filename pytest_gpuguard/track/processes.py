@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.libraries import kept_for_good
 from pytest_gpuguard.track.looking import LookingProbe
@@ -120,11 +120,11 @@ def _pids(owner: object) -> tuple[int | None, int | None]:
 
 
 def _ended(pid: int, timeout: float) -> bool:
-    end = time.monotonic() + timeout
+    end = clock.monotonic() + timeout
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if time.monotonic() > end:
+        if clock.monotonic() > end:
             return False
-        time.sleep(_OFTEN)
+        clock.sleep(_OFTEN)
     return True
 
 

@@ -8,9 +8,9 @@ device.
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.probe import Suspect
 from pytest_gpuguard.track.scope import BEFORE
 
@@ -165,7 +165,7 @@ class ReaderProbe:
         self._counted |= now
 
     def _add(self, reader: _Reader, grown: int) -> None:
-        birth = self._scene.found(reader.what, (), "inferred", time.monotonic())
+        birth = self._scene.found(reader.what, (), "inferred", clock.monotonic())
         self._grown.append(ReaderSuspect(reader, birth, grown))
         self._seen[reader.kind] += birth.owner is not BEFORE
         self._news = True

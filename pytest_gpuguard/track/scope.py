@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.closing import closing_method
 from pytest_gpuguard.track.stacks import RawStack
 
@@ -204,7 +204,7 @@ class Scene:
         stack
             The makers, innermost first.
         """
-        now, in_main = time.monotonic(), threading.get_ident() == threading.main_thread().ident
+        now, in_main = clock.monotonic(), threading.get_ident() == threading.main_thread().ident
         maker = None if in_main else next(filter(None, (find() for find in self.makers)), None)
         if maker is not None:
             self.stir()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import gc
 import math
 import os
-import time
 from typing import TYPE_CHECKING, TypeVar
+
+from pytest_gpuguard import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,8 +42,8 @@ def settle(
     limit: float,
     *,
     patient: Callable[[T], bool] = lambda _: True,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = clock.monotonic,
+    sleep: Callable[[float], object] = clock.sleep,
     collect: Callable[[], object] = gc.collect,
 ) -> tuple[Sequence[T], float]:
     """Return the suspects that are still there after at most ``limit`` seconds, and the seconds waited.

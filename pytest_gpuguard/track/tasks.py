@@ -14,9 +14,9 @@ import os
 import re
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track import natives, procfs
 from pytest_gpuguard.track.leak import trace
 from pytest_gpuguard.track.looking import LookingProbe
@@ -118,12 +118,12 @@ def _timer_among(new: set[int]) -> set[int]:
 
     It blocks all signals, once it has come to that; those that begin block even more, for a moment.
     """
-    end = time.monotonic() + _COMES_WITHIN
-    while len(new) > 1 and time.monotonic() < end:
+    end = clock.monotonic() + _COMES_WITHIN
+    while len(new) > 1 and clock.monotonic() < end:
         found = {tid for tid in new if procfs.blocks_signals(tid)}
         if found:
             return found
-        time.sleep(0.0005)
+        clock.sleep(0.0005)
     return new
 
 
@@ -276,9 +276,9 @@ class TaskProbe(LookingProbe[_Task]):
             thread.native_id for thread in threading.enumerate() if type(thread).__name__ != "_DummyThread"
         }
         found = {}
-        end = time.monotonic() + _COMES_WITHIN
-        while self._coming and time.monotonic() < end:
-            time.sleep(0.0005)
+        end = clock.monotonic() + _COMES_WITHIN
+        while self._coming and clock.monotonic() < end:
+            clock.sleep(0.0005)
         self._number = self._newest.ask()
         self._listed = set(procfs.tasks())
         for tid in self._listed:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.track.excuse import Excuses
 from pytest_gpuguard.track.holding import holds, suspended
 from pytest_gpuguard.track.leak import record
@@ -88,7 +88,7 @@ class Tracker:
         referrers: bool = False,
         values: Callable[[], Iterable[tuple[Owner, object]]] = tuple,
         let_go: Callable[[], object] = lambda: None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock.monotonic,
     ) -> None:
         self._probes, self._places, self._worker, self._started = probes, places, worker, started
         self._settle_for, self._reap, self._values, self._clock = settle_for, reap, values, clock
@@ -241,7 +241,9 @@ class Tracker:
 
     def _had_time(self, left: Sequence[Suspect], first: Mapping[int, object]) -> list[Suspect]:
         """Return those of ``left`` that did not come just before the last look: these are for the next."""
-        had = [one for one in left if id(one.birth) in first or time.monotonic() - one.birth.at > _LEAST_TIME]
+        had = [
+            one for one in left if id(one.birth) in first or clock.monotonic() - one.birth.at > _LEAST_TIME
+        ]
         self._forced |= len(had) < len(left)
         return had
 
