@@ -10,11 +10,16 @@ another number of objects.
 
 Runs are kept, so that rounds can be added: ``--rounds 2`` again and again; ``--new`` forgets them.
 Exit status 1 when a goal was missed.
+
+``--in-place`` tells instead what one trivial test takes in the middle of a run, from its begin to that of the
+next one: the quarter of them that is fastest, and the smallest of all rounds. What starts and ends a run is
+not in it, nor passes of the collector, nor whatever else the machine does now and then.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -23,7 +28,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / ".pytest_cache" / "d" / "overhead.json"
@@ -68,6 +76,22 @@ for _ in range(gc.get_threshold()[2] // 2):
 #: New objects between two passes over the middle generation, and a part of them that does not divide it.
 _PASS, _STEP = 7_000, 611
 
+#: Follows that where single tests are timed: the quartile in microseconds goes into a file.
+CLOCK = """
+import time, pytest
+
+begins = []
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol():
+    begins.append(time.perf_counter_ns())
+
+def pytest_unconfigure():
+    took = sorted(later - begin for begin, later in zip(begins, begins[1:]))
+    with open(os.environ["OVERHEAD_TOOK"], "w") as file:
+        file.write(str(took[len(took) // 4] / 1000))
+"""
+
 
 class Way(NamedTuple):
     """One configuration: the suite, the arguments, the run it is compared with and the goal for the ratio."""
@@ -90,32 +114,51 @@ WAYS = {
 
 
 def cpu_of(way: Way, folder: Path, turn: int) -> float:
-    """Return the CPU seconds of one run, in an environment where nothing else is switched on."""
+    """Return the CPU seconds of one run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(way, folder, turn)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def microseconds_of(way: Way, folder: Path, turn: int) -> float:
+    """Return what one test takes in the middle of a run."""
+    run(way, folder, turn)
+    return float((folder / "took").read_text())
+
+
+def run(way: Way, folder: Path, turn: int) -> None:
+    """Run a suite once, in an environment where nothing else is switched on."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPUGUARD", "PYTEST"))}
     variables = kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)}
     variables["NUMBA_ENABLE_CUDASIM"] = "1"
     variables["OVERHEAD_OBJECTS"] = str(turn * _STEP % _PASS)
+    variables["OVERHEAD_TOOK"] = str(folder / "took")
     # As it is with installed packages: nothing is compiled anew in each run.
     variables["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "pytest", "-q", *way.args, f"test_{way.suite}.py"]
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def rounds(number: int, count: int, names: list[str]) -> dict[str, list[float]]:
-    """Run every configuration ``number`` times in turn; return all runs so far."""
-    runs: dict[str, list[float]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+@contextlib.contextmanager
+def suites(count: int, conftest: str = CONFTEST) -> Iterator[Path]:
+    """Yield a folder with both suites, for as long as they are needed."""
     with tempfile.TemporaryDirectory(prefix="overhead-") as place:
         folder = Path(place)
         (folder / "pytest.ini").write_text("[pytest]\n")
         (folder / "test_trivial.py").write_text(TRIVIAL.format(count=count))
         (folder / "test_simulated.py").write_text(SIMULATED)
-        (folder / "conftest.py").write_text(CONFTEST)
+        (folder / "conftest.py").write_text(conftest)
+        yield folder
+
+
+def rounds(number: int, count: int, names: list[str]) -> dict[str, list[float]]:
+    """Run every configuration ``number`` times in turn; return all runs so far."""
+    runs: dict[str, list[float]] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    with suites(count) as folder:
         for _ in range(number):
             for name in names:
                 done = runs.setdefault(name, [])
@@ -123,6 +166,20 @@ def rounds(number: int, count: int, names: list[str]) -> dict[str, list[float]]:
             KEPT.parent.mkdir(parents=True, exist_ok=True)
             KEPT.write_text(json.dumps(runs))
     return runs
+
+
+def in_place(number: int, count: int, names: list[str]) -> None:
+    """Print what one trivial test takes, in ``number`` rounds."""
+    chosen = [name for name in names if WAYS[name].suite == "trivial"]
+    took: dict[str, list[float]] = {name: [] for name in chosen}
+    with suites(count, CONFTEST + CLOCK) as folder:
+        for turn in range(number):
+            for name in chosen:
+                took[name].append(microseconds_of(WAYS[name], folder, turn))
+    print("| run | microseconds a test | more than bare |\n|---|---|---|")
+    for name in chosen:
+        more = f"{min(took[name]) - min(took['bare']):+.1f}" if "bare" in took else "-"
+        print(f"| {name} | {min(took[name]):.1f} | {more} |")
 
 
 def table(runs: dict[str, list[float]]) -> bool:
@@ -151,10 +208,15 @@ def main() -> int:
     parser.add_argument("--tests", type=int, default=10_000, metavar="N", help="trivial tests")
     parser.add_argument("--only", choices=list(WAYS), action="append", help="only this configuration")
     parser.add_argument("--new", action="store_true", help="forget what was measured before")
+    parser.add_argument("--in-place", action="store_true", help="time single tests in the middle of a run")
     given = parser.parse_args()
+    names = given.only or list(WAYS)
+    if given.in_place:
+        in_place(given.rounds, given.tests, names)
+        return 0
     if given.new:
         KEPT.unlink(missing_ok=True)
-    return 0 if table(rounds(given.rounds, given.tests, given.only or list(WAYS))) else 1
+    return 0 if table(rounds(given.rounds, given.tests, names)) else 1
 
 
 if __name__ == "__main__":
