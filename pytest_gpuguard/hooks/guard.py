@@ -23,6 +23,7 @@ from pytest_gpuguard.hooks.settings import KINDS
 from pytest_gpuguard.hooks.shortages import Shortages
 from pytest_gpuguard.hooks.sticky import StickyErrors
 from pytest_gpuguard.hooks.unclosed import Unclosed
+from pytest_gpuguard.hooks.untouched import keep_the_real_files
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE, Verdict
 from pytest_gpuguard.track.deaths import DeathWatch
 from pytest_gpuguard.track.interrupt import Interrupter
@@ -175,7 +176,7 @@ class Guard(Plug):
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         # Whatever came since we began to watch, by imports and plugins, is nobody's.
-        First(session.config, self.tracker.sweep, self.monitor.start).register()
+        First(session.config, keep_the_real_files, self.tracker.sweep, self.monitor.start).register()
         return (yield)
 
     # What follows is done for every test of a suite, so each line is counted. What most tests have no need of

@@ -344,3 +344,40 @@ def test_anyio_fixtures_own_what_they_make(run_plain, mode):
         "test_is_clean": "passed",
     }
     assert owners(inner) == {("test_leaks", "leaky"), ("test_leaks_itself", None)}
+
+
+FAKE_FILES = """
+    import threading
+
+    import pytest
+
+    @pytest.fixture(scope="module")
+    def wide():
+        yield
+
+    def test_leaks(fs, request):
+        request.getfixturevalue("wide")
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    def test_fails(fs):
+        assert fs.exists("/there/is/none")
+
+    def test_leaks_under_a_wider_one(fs_module):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+
+    def test_leaks_afterwards():
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
+@needs("pyfakefs")
+@pytest.mark.parametrize("mode", MODES)
+def test_under_files_that_are_none_the_real_ones_are_read(run_plain, mode):
+    inner = run_plain.watched(f"--gpuguard-leaks={mode}", test_it=FAKE_FILES)
+    assert inner.outcomes == {
+        "test_leaks": leaked("passed", mode),
+        "test_fails": "failed",
+        "test_leaks_under_a_wider_one": leaked("passed", mode),
+        "test_leaks_afterwards": leaked("passed", mode),
+    }
+    assert "GPG901" not in inner.out

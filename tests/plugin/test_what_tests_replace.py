@@ -36,8 +36,35 @@ CLOCKS = """
 
 
 def test_a_clock_that_is_used_up_is_the_tests_own(run):
-    inner = run.watched("--dist=loadfile", test_it=CLOCKS) if "-n" in run.way else run.watched(test_it=CLOCKS)
+    inner = run.watched(*(["--dist=loadfile"] if "-n" in run.way else []), test_it=CLOCKS)
     assert inner.ret == 0, inner.out + inner.err
     assert set(inner.outcomes.values()) == {"passed"}
     assert len(inner.outcomes) == 5
     assert inner.leaking == {"test_leaks[monotonic]", "test_leaks[sleep]"}
+
+
+FILES = """
+    import builtins, os
+
+    import pytest
+
+    def gone(*args, **kwargs):
+        raise OSError("there is none")
+
+    @pytest.mark.parametrize("name", ["listdir", "open", "stat"])
+    def test_fails(name, monkeypatch):
+        monkeypatch.setattr(os, name, gone)
+        assert not os
+
+    def test_fails_without_files(monkeypatch):
+        monkeypatch.setattr(builtins, "open", gone)
+        assert not os
+"""
+
+
+def test_a_failure_without_files_is_a_failure(run):
+    inner = run.watched(test_it=FILES)
+    assert inner.ret == 1, inner.out + inner.err
+    assert set(inner.outcomes.values()) == {"failed"}
+    assert len(inner.outcomes) == 4
+    assert "GPG901" not in inner.out
