@@ -71,8 +71,8 @@ class Lifeline(Plug):
 
     def install(self, config: pytest.Config) -> None:
         """Make the page and be ready for any end; undone when the configuration ends."""
-        times = float(config.getini("faulthandler_timeout") or 0.0)
-        timed = self._settings.stall_end > 0 and times == 0
+        theirs = config.pluginmanager.hasplugin("faulthandler") and config.getini("faulthandler_timeout")
+        timed = self._settings.stall_end > 0 and float(theirs or 0.0) == 0
         if self._distributed and self._folder is not None:
             with contextlib.suppress(OSError):
                 words = LastWords(self._folder.vital(self._worker, "stacks"))
