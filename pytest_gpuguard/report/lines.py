@@ -1,4 +1,4 @@
-"""What lines for a terminal are made of: pure, without colour codes, nothing wider than 80 columns.
+"""What lines for a terminal are made of: pure, without colour codes, 80 columns unless a word is longer.
 
 A line is a list of pieces, each a text and the name of a style; who prints it knows what styles look like.
 """
@@ -29,6 +29,8 @@ __all__ = [
 WIDTH = 80
 LABEL = 12
 _MOST_LINES = 6
+#: Up to here a word stays whole: who looks for a test copies its name.
+_WHOLE = 140
 
 
 class Piece(NamedTuple):
@@ -73,10 +75,7 @@ def short(nodeid: str) -> str:
 
 def field(label: str, text: str, style: str = "") -> Iterator[Line]:
     """Yield a labelled text over as many lines as it takes."""
-    lines = textwrap.wrap(
-        printable(text), WIDTH - LABEL, break_on_hyphens=False, max_lines=_MOST_LINES, placeholder=" ..."
-    ) or [""]
-    for number, line in enumerate(lines):
+    for number, line in enumerate(_filled(text, WIDTH - LABEL) or [""]):
         head = f"  {label}".ljust(LABEL) if number == 0 else " " * LABEL
         yield [Piece(head, "dim"), Piece(line, style)]
 
@@ -90,13 +89,18 @@ def head(status: str, subject: str, rest: str, right: str) -> Line:
 
 def wrapped(text: str, style: str = "") -> Iterator[Line]:
     """Yield a sentence over as many lines as it takes."""
-    lines = textwrap.wrap(
-        printable(text),
-        WIDTH,
-        subsequent_indent="  ",
+    for line in _filled(text, WIDTH, "  "):
+        yield [Piece(line, style)]
+
+
+def _filled(text: str, width: int, indent: str = "") -> list[str]:
+    shown = printable(text)
+    return textwrap.wrap(
+        shown,
+        width,
+        subsequent_indent=indent,
+        break_long_words=any(len(word) > _WHOLE for word in shown.split()),
         break_on_hyphens=False,
         max_lines=_MOST_LINES,
         placeholder=" ...",
     )
-    for line in lines:
-        yield [Piece(line, style)]

@@ -107,3 +107,11 @@ def test_what_a_crashed_worker_held_ends_with_its_last_test():
     gathered.workers["gw0"] = Worker("gw0", 1, "crashed")
     (series,) = gathered.levels()
     assert (series.at, series.amount) == ([1.0, 2.0], [5, 0])
+
+
+def test_the_long_name_of_a_test_under_which_a_thread_died_stays_whole():
+    name = "test_" + "_".join(f"word{number}" for number in range(16)) + "[int8-float32]"
+    death = REPLACE(read().deaths[0], nodeid=f"tests/some/folder/test_it.py::{name}")
+    lines = plain(section_lines(REPLACE(_with(), deaths=[death]))).splitlines()
+    assert len([line for line in lines if name in line]) == 1
+    assert [line for line in lines if len(line) > 80 and name not in line] == []
