@@ -172,3 +172,33 @@ def test_what_comes_after_the_last_question_is_told_at_the_end(run):
     )
     assert inner.ret == 0, inner.out
     assert [death.nodeid for death in inner.report.deaths] == ["test_it.py::test_last"]
+
+
+def test_what_a_test_claims_after_many_that_did_not_is_told_with_it(run, tmp_path):
+    # A lease is no birth: whoever claims once may claim again, and nothing else moves when he does.
+    inner = run.watched(
+        "--gpuguard-budget=pinned=10MiB",
+        f"--gpuguard-budget-dir={tmp_path}",
+        test_it="""
+            import pytest
+
+            @pytest.mark.gpu(pinned="1 MiB")
+            def test_first(): pass
+
+            @pytest.mark.parametrize("n", range(60))
+            def test_quiet(n): pass
+
+            @pytest.mark.gpu(pinned="2 MiB")
+            def test_takes(): pass
+
+            @pytest.mark.parametrize("n", range(60))
+            def test_quiet_again(n): pass
+        """,
+    )
+    assert inner.ret == 0, inner.out
+    reserved = {
+        span.nodeid.partition("::")[2]: span.reserved["pinned"] >> 20
+        for span in inner.report.tests
+        if span.reserved
+    }
+    assert reserved == {"test_first": 1, "test_takes": 2}
