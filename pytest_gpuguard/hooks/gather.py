@@ -323,7 +323,7 @@ class Gather(Plug):
         elif self._leaving:
             self._print(terminalreporter, list(wrapped(f"gpuguard: {self._leaving}", "warn")))
         if self._settings.report is not None and verbosity >= 0 and self._unwritten is None:
-            shown = Places(self._config.rootpath).scrub(str(self._settings.report / "index.html"))
+            shown, _ = Places(self._config.rootpath).shown(str(self._settings.report / "index.html"))
             terminalreporter.write_line(f"gpuguard: report in {shown}")
         for command in workflow_commands(self._report):
             terminalreporter.ensure_newline()

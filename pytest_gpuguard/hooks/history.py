@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard.hooks.affinity import SEEN
+from pytest_gpuguard.hooks.cache import folder_in_cache
 from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.hooks.runfolder import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from pathlib import Path
 
     import pytest
 
@@ -37,10 +38,8 @@ def remembered_in(cache: Path) -> History:
 
 
 def _place(config: pytest.Config) -> Path | None:
-    cache = getattr(config, "cache", None)  # the cache provider can be switched off
-    with contextlib.suppress(OSError):  # a read-only checkout: pytest itself only warns of it
-        return None if cache is None else Path(cache.mkdir(_FOLDER), _FILE)
-    return None
+    folder = folder_in_cache(config, _FOLDER, to_read=True)
+    return None if folder is None else folder / _FILE
 
 
 def _read(place: Path | None) -> History:

@@ -14,6 +14,7 @@ import pytest
 from pytest_gpuguard.devices.discovery import shareable
 from pytest_gpuguard.devices.trim import simulated, started
 from pytest_gpuguard.errors import GuardError
+from pytest_gpuguard.hooks.cache import folder_in_cache
 from pytest_gpuguard.hooks.plug import Plug
 from pytest_gpuguard.plan.placement import chosen, distribute
 
@@ -96,12 +97,12 @@ class Placement(Plug):
             self._notes.append(f"devices={self._how} is not in force: {why}")
 
     def _split_caches(self, specs: Sequence[Any]) -> None:
-        cache = getattr(self._config, "cache", None)  # the cache provider can be switched off
+        kernels = folder_in_cache(self._config, "gpuguard-kernels")
         for name in _CACHES:
             if given := os.environ.get(name):
                 base = Path(given)
-            elif cache is not None:
-                base = Path(cache.mkdir("gpuguard-kernels")) / name.lower()
+            elif kernels is not None:
+                base = kernels / name.lower()
             else:
                 continue
             for number, spec in enumerate(specs):

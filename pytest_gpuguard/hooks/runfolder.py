@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard import clock
 from pytest_gpuguard.forks import in_each_child
+from pytest_gpuguard.hooks.cache import folder_in_cache
 from pytest_gpuguard.report.alive import hold, taken
 from pytest_gpuguard.report.places import ALIVE, HEAD, JOURNALS, REPORT, VITAL
 
@@ -36,12 +37,9 @@ _STACKS = re.compile(r"\w+-\d+\.txt")
 
 def _runs(config: pytest.Config) -> Path:
     """Return the folder of all runs: in pytest's cache, else one for this run alone that goes with it."""
-    cache = getattr(config, "cache", None)  # the cache provider can be switched off
-    if cache is not None:
-        with contextlib.suppress(OSError):  # a read-only checkout: pytest itself only warns of it
-            runs = Path(cache.mkdir("gpuguard"))
-            if os.access(runs, os.W_OK):
-                return runs
+    kept = folder_in_cache(config, "gpuguard")
+    if kept is not None:
+        return kept
     runs = Path(tempfile.mkdtemp(prefix="gpuguard-"))
     config.add_cleanup(lambda: shutil.rmtree(runs, ignore_errors=True))
     return runs

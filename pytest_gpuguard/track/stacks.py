@@ -71,7 +71,7 @@ class Places:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root = Path(sound(str(root)))
 
     def shown(self, filename: str) -> tuple[str, Role]:
         """Return ``filename`` as people should see it, and the role its place suggests."""

@@ -200,3 +200,9 @@ def test_a_driver_that_does_not_answer_holds_up_nobody_for_long(fake_lane, tmp_p
     args = ["-n2", "--gpuguard", "--rootdir", str(tmp_path), str(tmp_path / "test_it.py")]
     hangs = [Fault("nvmlDeviceGetCount_v2", hang=True)]
     fake_lane.pytest(*args, devices=1, nvml_faults=hangs, hang_limit=600).check()
+
+
+def test_a_cache_that_cannot_be_written_is_none(start):
+    inner = start("-n", "2", "-o", "cache_dir=test_it.py/none", test_it=PASSES)
+    assert inner.ret == 0, inner.out + inner.err
+    assert seen(inner)["gw0"]["CUDA_CACHE_PATH"] is None

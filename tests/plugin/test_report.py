@@ -407,3 +407,11 @@ def test_a_child_that_goes_on_as_a_second_pytest_leaves_the_record_alone(run_pla
         "test_forks": "passed",
         "test_later": "passed",
     }
+
+
+def test_a_folder_with_a_space_is_named_whole(run_plain):
+    folder = run_plain.pytester.path / "two words, 'é'"
+    folder.mkdir()
+    (folder / "test_it.py").write_text("def test_it(): pass")
+    inner = run_plain.watched("--rootdir", str(folder), f"--gpuguard-report={folder}/out", str(folder))
+    assert "gpuguard: report in out/index.html" in inner.out
