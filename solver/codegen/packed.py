@@ -146,11 +146,12 @@ def _mask(builder: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def gather(typing_context: Any, array: Any, places: Any, bits: Any, others: Any) -> Any:
-    """Return item ``places[k]`` of ``array`` where bit k is set, else number k of ``others``.
+def gather(typing_context: Any, array: Any, places: Any) -> Any:
+    """Return item ``places[k]`` of ``array`` for each k; places count items in memory, from the first one.
 
-    Places count items in memory, from the first one. Nothing is read where the bit is not set.
+    All are fetched, also those that are at hand already: a gather that leaves some alone takes longer.
     """
+    value = Packed(array.dtype)
 
     def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data
@@ -160,13 +161,14 @@ def gather(typing_context: Any, array: Any, places: Any, bits: Any, others: Any)
         first, scale = (_spread(context, builder, types.int64, places, number) for number in numbers)
         addresses = builder.add(first, builder.mul(arguments[1], scale))
         pointers = builder.inttoptr(addresses, ir.VectorType(data.type, PACKED))
-        mask, passive, align = _mask(builder, arguments[2]), arguments[3], ir.IntType(32)(itemsize)
-        kind = ir.FunctionType(passive.type, [pointers.type, align.type, mask.type, passive.type])
+        result, align = context.get_value_type(value), ir.IntType(32)(itemsize)
+        everyone = ir.Constant(ir.VectorType(ir.IntType(1), PACKED), [1] * PACKED)
+        kind = ir.FunctionType(result, [pointers.type, align.type, everyone.type, result])
         name = f"llvm.masked.gather.v{PACKED}f{array.dtype.bitwidth}.v{PACKED}p0"
         function = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(function, [pointers, align, mask, passive])
+        return builder.call(function, [pointers, align, everyone, ir.Constant(result, ir.Undefined)])
 
-    return others(array, places, bits, others), codegen
+    return value(array, places), codegen
 
 
 @intrinsic

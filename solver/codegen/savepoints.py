@@ -77,11 +77,11 @@ def first_places(state: Vectors) -> list[str]:
     """Return lines that begin a run for `points_together`.
 
     Places count items of an array in memory: ``place`` is that of the next point in the tile, ``at`` that of
-    the third time to come. The two before it are at hand: to wait for a time took longer than a point takes.
+    the second time to come. Both times are at hand: to wait for one took longer than a point takes.
     """
     return [
         f"place = home*tile.shape[1] + m*{state.n}",
-        "at = (home*times.shape[1] if times.shape[0] > 1 else 0) + m + 2",
+        "at = (home*times.shape[1] if times.shape[0] > 1 else 0) + m + 1",
         "later = times[home if times.shape[0] > 1 else 0, m + 1]",
     ]
 
@@ -104,11 +104,12 @@ def points_together(recipe: Recipe, state: Vectors) -> list[str]:
                 f"back = {_left('due', 't')}",
                 "back = pick(not_after(t, due), 0.0, back)",
                 "due = pick(bits, later, due)",
-                "later = gather(times, at, bits, later)",
+                # Of runs that are not concerned, once more the time that it is.
+                "at = pick(bits, at + 1, at)",
+                "later = gather(times, at)",
                 *interpolated(recipe, state, "z", "s", "back"),
                 f"scatter(tile, place, {state.tuple('z')})",
                 f"place = pick(bits, place + {state.n}, place)",
-                "at = pick(bits, at + 1, at)",
                 "bits = not_after(due, t)",
             ]
         ),
