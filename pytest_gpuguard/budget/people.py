@@ -31,7 +31,7 @@ def identify(label: str, proc: Path = _PROC) -> Note:
     namespace, started = 0, 0
     with suppress(OSError, ValueError, IndexError):
         namespace = (proc / "self/ns/pid").stat().st_ino
-        started = stat_fields((proc / "self/stat").read_text(errors="replace"))[1]
+        started = stat_fields((proc / "self/stat").read_text(encoding="utf-8", errors="replace"))[1]
     return Note(pid=os.getpid(), namespace=namespace, started=started, label=label)
 
 
@@ -48,7 +48,9 @@ def _state(note: Note, proc: Path) -> str:
         if note.namespace != (proc / "self/ns/pid").stat().st_ino:
             return "in another PID namespace"
     try:
-        letter, started = stat_fields((proc / str(note.pid) / "stat").read_text(errors="replace"))
+        letter, started = stat_fields(
+            (proc / str(note.pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        )
     except (OSError, ValueError, IndexError):
         letter, started = "X", -1
     if started != note.started or letter in "XZ":
@@ -59,7 +61,7 @@ def _state(note: Note, proc: Path) -> str:
 def mutex_holder(fd: int, proc: Path = _PROC) -> str:
     """Return ``": held by pid 7 (stopped)"`` for the mutex behind ``fd``."""
     try:
-        owners = flock_owners((proc / "locks").read_text(), os.fstat(fd))
+        owners = flock_owners((proc / "locks").read_text(encoding="utf-8", errors="replace"), os.fstat(fd))
     except OSError:
         return ""
     named = ", ".join(f"pid {pid}{' (stopped)' if _letter(pid, proc) in 'Tt' else ''}" for pid in owners)
@@ -68,7 +70,7 @@ def mutex_holder(fd: int, proc: Path = _PROC) -> str:
 
 def _letter(pid: int, proc: Path) -> str:
     try:
-        return stat_fields((proc / str(pid) / "stat").read_text(errors="replace"))[0]
+        return stat_fields((proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace"))[0]
     except (OSError, ValueError, IndexError):
         return "?"
 

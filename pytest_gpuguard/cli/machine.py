@@ -134,7 +134,8 @@ def _child(source: str, variables: Mapping[str, str]) -> tuple[str, bool]:
             [sys.executable, "-c", source],
             env=os.environ | variables,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_CHILD_WITHIN,
             check=False,
         )

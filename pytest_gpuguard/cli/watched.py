@@ -81,7 +81,7 @@ def run_pytest(
         env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         start_new_session=True,  # a group of its own, so that its workers die with it
     )

@@ -37,7 +37,12 @@ def census(patience: float) -> list[tuple[str, str, int, tuple[int, int]]]:
     """
     try:
         done = subprocess.run(
-            [sys.executable, "-I", __file__], capture_output=True, text=True, timeout=patience, check=False
+            [sys.executable, "-I", __file__],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=patience,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"CUDA was asked in a child: {error}"

@@ -109,7 +109,7 @@ class Crashes(Plug):
 
     def _stacks(self, worker: str) -> str:
         try:
-            return self._folder.vital(worker, "stacks").read_text(errors="replace")
+            return self._folder.vital(worker, "stacks").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 

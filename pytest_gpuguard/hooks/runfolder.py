@@ -143,7 +143,7 @@ class RunFolder:
     def states(self, since_ns: int) -> list[dict[str, Any]]:
         """Return the states written since ``since_ns``, by worker."""
         paths = sorted((self.path / "state").glob("*.json"))
-        return [json.loads(path.read_text()) for path in paths if path.stat().st_mtime_ns >= since_ns]
+        return [json.loads(path.read_bytes()) for path in paths if path.stat().st_mtime_ns >= since_ns]
 
     def gather_states(self, asked: int, but: str, patience: float) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the states that were written since ``asked``, and the names of those that do not answer.
@@ -233,7 +233,7 @@ class RunFolder:
         """
         if not folder.exists():
             folder.mkdir(parents=True)
-            (folder / ".gitignore").write_text("*\n")
+            (folder / ".gitignore").write_bytes(b"*\n")
         for name, text in views.items():
             _refuse_if_theirs(folder / name)
             write_whole(folder / name, text.encode())

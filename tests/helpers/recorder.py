@@ -24,4 +24,4 @@ def pytest_runtest_logreport(report):
 
 def pytest_unconfigure(config):
     if not hasattr(config, "workerinput"):
-        Path(os.environ["RECORD"]).write_text(json.dumps(_PHASES))
+        Path(os.environ["RECORD"]).write_text(json.dumps(_PHASES), encoding="utf-8")

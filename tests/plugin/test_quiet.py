@@ -202,3 +202,25 @@ def test_what_a_test_claims_after_many_that_did_not_is_told_with_it(run, tmp_pat
         if span.reserved
     }
     assert reserved == {"test_first": 1, "test_takes": 2}
+
+
+ENCODINGS = """
+    import threading
+
+    import pytest
+
+    @pytest.mark.gpu(pinned="1 MiB")
+    def test_claims(): pass
+
+    def test_leaks():
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+"""
+
+
+def test_nothing_of_ours_depends_on_the_locale(run):
+    # Those who look for such calls of their own make errors of them.
+    run.setenv("PYTHONWARNDEFAULTENCODING", "1")
+    inner = run.watched("-Werror::EncodingWarning", "--gpuguard-report=out", test_it=ENCODINGS)
+    assert inner.ret == 0, inner.out + inner.err
+    assert inner.outcomes == {"test_claims": "passed", "test_leaks": "passed"}
+    assert "EncodingWarning" not in inner.out + inner.err
