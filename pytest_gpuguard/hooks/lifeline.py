@@ -58,7 +58,9 @@ class Lifeline(Plug):
         self._settings, self._folder, self._worker = settings, folder, worker
         self._scene, self._dossier = scene, dossier
         self._distributed = hasattr(config, "workerinput")
-        self._parent = os.getppid()
+        # Bound here: a test may put something else in its place, and would be an orphan.
+        self._parent_now = os.getppid
+        self._parent = self._parent_now()
         self._orphaned: tuple[float, object] | None = None
         self._leased = False
         #: The page; there is none without workers.
@@ -91,7 +93,7 @@ class Lifeline(Plug):
     def look(self, now: float) -> None:
         """Show that the monitor runs, and see whether anybody is left to report to."""
         self.beat(now)
-        if self._distributed and os.getppid() != self._parent:
+        if self._distributed and self._parent_now() != self._parent:
             self._end_as_an_orphan(now)
 
     def beat(self, now: float) -> None:

@@ -174,7 +174,7 @@ class Verdict(Plug):
 
     def _unable(self) -> str | None:
         fault = self._guard.monitor.fault
-        return f"the monitor ended: {said(fault)}" if fault is not None else self._guard.interrupter.unable
+        return f"the monitor fails: {said(fault)}" if fault is not None else self._guard.interrupter.unable
 
     def _hold_against(self, report: pytest.TestReport, leaks: list[dict[str, Any]], owner: Owner) -> None:
         self._own += [leak for leak in leaks if is_own(leak, owner.node)]

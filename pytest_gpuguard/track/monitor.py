@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["Monitor"]
+
+#: Seconds after a look that did not end well.
+_AGAIN = 1.0
 
 
 class Monitor:
@@ -35,7 +37,7 @@ class Monitor:
         self._gone = threading.Event()
         #: Whether it has begun to look.
         self.running = False
-        #: What ended it, if anything did: without it no wait is bounded, so this must be said.
+        #: What its last look ended with, if not well: until one does no wait is bounded, so it must be said.
         self.fault: BaseException | None = None
 
     def start(self) -> None:
@@ -45,8 +47,12 @@ class Monitor:
             # What is watched can take the GIL before the thread has run at all. And the first look does most:
             # two threads that both have something to do wake each other at each of their system calls, which
             # takes longer than all that they do.
-            with contextlib.suppress(Exception):  # it is told of as one that ended
-                _thread.start_new_thread(self._run, (self._look(),))
+            pause = self._look()
+            try:
+                _thread.start_new_thread(self._run, (pause,))
+            except RuntimeError as fault:  # there can be no more threads
+                self.fault = fault
+                self._gone.set()
 
     def alarm(self) -> None:
         """Look at once."""
@@ -56,7 +62,7 @@ class Monitor:
         """End the thread; wait for it at most ``timeout`` seconds."""
         self._over.set()
         self._wake.set()
-        if self.running and self.fault is None:
+        if self.running:
             self._gone.wait(timeout)
 
     def _run(self, pause: float) -> None:
@@ -70,7 +76,10 @@ class Monitor:
 
     def _look(self) -> float:
         try:
-            return self._looks(self._clock())
-        except BaseException as fault:
-            self.fault = fault
-            raise
+            pause = self._looks(self._clock())
+        except BaseException as fault:  # noqa: BLE001 - a test may raise anything
+            # By what it has put in the place of something that is asked, perhaps: the next look tells.
+            self.fault = fault.with_traceback(None)
+            return _AGAIN
+        self.fault = None
+        return pause

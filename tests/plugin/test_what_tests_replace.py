@@ -68,3 +68,33 @@ def test_a_failure_without_files_is_a_failure(run):
     assert set(inner.outcomes.values()) == {"failed"}
     assert len(inner.outcomes) == 4
     assert "GPG901" not in inner.out
+
+
+WATCHED = """
+    import os, time
+
+    import pytest
+
+    class NotHere(BaseException): pass
+
+    def gone(*args, **kwargs):
+        raise NotHere
+
+    @pytest.mark.parametrize(("name", "fake"), [("stat", gone), ("getppid", lambda: 1)])
+    def test_is_looked_at(name, fake, monkeypatch):
+        # Longer than the time between two looks from beside.
+        with monkeypatch.context() as context:
+            context.setattr(os, name, fake)
+            time.sleep(1.5)
+
+    def test_is_looked_at_again():
+        time.sleep(1.5)
+"""
+
+
+def test_who_looks_from_beside_goes_on(run):
+    inner = run.watched(test_it=WATCHED)
+    assert inner.ret == 0, inner.out + inner.err
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert len(inner.outcomes) == 3
+    assert "no wait could be ended" not in inner.out

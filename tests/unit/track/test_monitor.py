@@ -1,8 +1,9 @@
-"""The thread beside the tests: its first look is its starter's, a fault of it ends it and is told."""
+"""The thread beside the tests: its first look is its starter's, a fault of the last one is told."""
 
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -50,13 +51,30 @@ def test_one_that_is_stopped_looks_no_more(monitor, looked):
     assert len(looked.threads) == 1
 
 
-@pytest.mark.parametrize("good", [0, 1])
-def test_a_fault_of_a_look_ends_it_and_is_kept(monkeypatch, good):
-    told = threading.Event()
-    monkeypatch.setattr("sys.unraisablehook", lambda _: told.set())
-    answers = iter([0.0] * good)
-    monitor = Monitor(lambda _: next(answers))
+def test_a_fault_of_a_look_is_kept_until_one_goes_well():
+    wrong = KeyError("first")
+
+    def look(now):
+        del now
+        if wrong is not None:
+            raise wrong
+        return 3600.0
+
+    monitor = Monitor(look)
     monitor.start()
-    assert not good or told.wait(60)
-    assert isinstance(monitor.fault, StopIteration)
+    assert monitor.fault is wrong
+    for outcome in (None, SystemExit("an exception like any other"), None):
+        wrong = outcome
+        monitor.alarm()
+        while monitor.fault is not outcome:
+            time.sleep(0.001)
     monitor.stop(60)
+
+
+def test_one_that_has_no_thread_says_so(monitor, monkeypatch):
+    def none_left(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", none_left)
+    monitor.start()
+    assert isinstance(monitor.fault, RuntimeError)
