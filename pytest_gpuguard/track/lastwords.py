@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import os
 import signal
 import threading
-import weakref
 from typing import TYPE_CHECKING, BinaryIO
 
 from pytest_gpuguard import clock
+from pytest_gpuguard.forks import around_each_fork, in_each_child
+from pytest_gpuguard.track import procfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,8 @@ __all__ = ["LastWords", "Timer"]
 
 #: Longest time in seconds by which the timer may come late.
 _LATER = 5.0
+#: Seconds in which the system is done with its thread.
+_GOES_WITHIN = 0.05
 
 
 class LastWords:
@@ -78,7 +80,8 @@ class Timer:
         #: Held from before a fork until after it: nobody may arm it anew in between.
         self._forks = threading.Lock()
         self._forked = False
-        _around_forks(self)
+        around_each_fork(self._before_fork, self._after_fork)
+        in_each_child(self._part)
 
     def keep(self, now: float, deadline: float) -> None:
         """Have the process end at ``deadline`` or soon after, unless this is called again before."""
@@ -105,38 +108,26 @@ class Timer:
             faulthandler.cancel_dump_traceback_later()
             self._deadline = 0.0
 
-    def before_fork(self) -> None:
+    def _before_fork(self) -> None:
         """Let the timer go."""
         self._forks.acquire()
         if self._deadline:
+            threads = procfs.tasks() if procfs.exists() else ()
             faulthandler.cancel_dump_traceback_later()
+            # Or Python would warn of a process with several threads that forks.
+            procfs.until_one_ends(threads, _GOES_WITHIN)
 
-    def after_fork(self, *, child: bool) -> None:
-        """Arm it anew; not in the child, whose end is its own business."""
-        self._forked |= child
-        if child:
-            self._deadline = 0.0
-        elif self._deadline:
+    def _after_fork(self) -> None:
+        """Arm it anew, in the parent."""
+        if self._deadline:
             self._arm(clock.monotonic(), self._deadline)
+        self._over()
+
+    def _part(self) -> None:
+        # Not in the child, whose end is its own business.
+        self._forked, self._deadline = True, 0.0
+        self._over()
+
+    def _over(self) -> None:
         with contextlib.suppress(RuntimeError):  # an interrupt came before it was taken
             self._forks.release()
-
-
-def _around_forks(timer: Timer) -> None:
-    """Tell ``timer`` of forks as long as it lives: what is registered there can never be taken back."""
-    weak = weakref.ref(timer)
-
-    def before() -> None:
-        if (alive := weak()) is not None:
-            alive.before_fork()
-
-    def after(*, child: bool) -> None:
-        if (alive := weak()) is not None:
-            alive.after_fork(child=child)
-
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(
-            before=before,
-            after_in_parent=lambda: after(child=False),
-            after_in_child=lambda: after(child=True),
-        )

@@ -7,6 +7,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard import clock
+from pytest_gpuguard.forks import around_each_fork, in_each_child
+from pytest_gpuguard.track import procfs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +17,8 @@ __all__ = ["Monitor"]
 
 #: Seconds after a look that did not end well.
 _AGAIN = 1.0
+#: Seconds that a fork waits at most for a look to end, and then for the system to be done with the thread.
+_LOOKS_WITHIN, _GOES_WITHIN = 1.0, 0.1
 
 
 class Monitor:
@@ -28,6 +32,9 @@ class Monitor:
     Notes
     -----
     It is a raw thread: in nobody's :func:`threading.enumerate`, so no suite that counts threads sees it.
+
+    Before a fork it ends, and another one begins after it. A child of a process with several threads inherits
+    what these have locked, and since 3.12 Python warns of such a fork: that would be a warning by us.
     """
 
     def __init__(self, looks: Callable[[float], float], clock: Callable[[], float] = clock.monotonic) -> None:
@@ -35,6 +42,10 @@ class Monitor:
         self._wake = threading.Event()
         self._over = threading.Event()
         self._gone = threading.Event()
+        self._tid = 0
+        # The threads that are about to fork.
+        self._forking: set[int] = set()
+        self._coming_back = threading.Lock()
         #: Whether it has begun to look.
         self.running = False
         #: What its last look ended with, if not well: until one does no wait is bounded, so it must be said.
@@ -47,12 +58,16 @@ class Monitor:
             # What is watched can take the GIL before the thread has run at all. And the first look does most:
             # two threads that both have something to do wake each other at each of their system calls, which
             # takes longer than all that they do.
-            pause = self._look()
-            try:
-                _thread.start_new_thread(self._run, (pause,))
-            except RuntimeError as fault:  # there can be no more threads
-                self.fault = fault
-                self._gone.set()
+            self._begin(self._look())
+            around_each_fork(self._step_aside, self._come_back)
+            in_each_child(self._over.set)
+
+    def _begin(self, pause: float) -> None:
+        try:
+            _thread.start_new_thread(self._run, (pause,))
+        except RuntimeError as fault:  # there can be no more threads
+            self.fault = fault
+            self._gone.set()
 
     def alarm(self) -> None:
         """Look at once."""
@@ -66,13 +81,31 @@ class Monitor:
             self._gone.wait(timeout)
 
     def _run(self, pause: float) -> None:
+        self._tid = threading.get_native_id()
         try:
             self._wake.wait(pause)
-            while not self._over.is_set():
+            while not (self._over.is_set() or self._forking):
                 self._wake.clear()
                 self._wake.wait(self._look())
         finally:
             self._gone.set()
+
+    def _step_aside(self) -> None:
+        self._forking.add(threading.get_ident())
+        self._wake.set()
+        if self._gone.wait(_LOOKS_WITHIN):
+            procfs.until_one_ends({self._tid}, _GOES_WITHIN)
+
+    def _come_back(self) -> None:
+        self._forking.discard(threading.get_ident())
+        if self._forking or self._over.is_set():
+            return
+        with self._coming_back:
+            # One whose look takes longer than a fork waits for it goes on by itself, or is about to end.
+            if self._gone.wait(_GOES_WITHIN):
+                self._gone.clear()
+                # It looks at once: whoever forks again and again would else be looked at never.
+                self._begin(0.0)
 
     def _look(self) -> float:
         try:

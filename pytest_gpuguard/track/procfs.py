@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_gpuguard import clock
 from pytest_gpuguard.forks import in_each_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 __all__ = [
     "Newest",
@@ -27,6 +28,7 @@ __all__ = [
     "mapped",
     "slurp",
     "tasks",
+    "until_one_ends",
 ]
 
 #: Bytes that are enough for a ``struct stat`` anywhere, and where in it the size and the last change are.
@@ -64,6 +66,17 @@ def mapped() -> Iterator[tuple[int, int, bool, str]]:
 def tasks() -> list[int]:
     """Return the threads of this process."""
     return [int(name) for name in _list("/proc/self/task")]
+
+
+def until_one_ends(threads: Collection[int], within: float) -> None:
+    """Wait until one of these threads is counted no more: a moment longer than it has anything to do.
+
+    At most so many seconds, and not where nobody lists threads.
+    """
+    end = clock.monotonic() + within
+    with contextlib.suppress(OSError):
+        while set(threads) <= set(tasks()) and clock.monotonic() < end:
+            clock.sleep(0.0001)
 
 
 def descriptors() -> list[int]:
