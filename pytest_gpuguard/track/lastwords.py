@@ -17,7 +17,7 @@ from pytest_gpuguard.forks import around_each_fork, in_each_child
 from pytest_gpuguard.track import procfs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
 __all__ = ["LastWords", "Timer"]
@@ -112,7 +112,9 @@ class Timer:
         """Let the timer go."""
         self._forks.acquire()
         if self._deadline:
-            threads = procfs.tasks() if procfs.exists() else ()
+            threads: Collection[int] = ()
+            with contextlib.suppress(OSError):  # a system that does not list them
+                threads = procfs.tasks()
             faulthandler.cancel_dump_traceback_later()
             # Or Python would warn of a process with several threads that forks.
             procfs.until_one_ends(threads, _GOES_WITHIN)

@@ -40,7 +40,7 @@ class Monitor:
     def __init__(self, looks: Callable[[float], float], clock: Callable[[], float] = clock.monotonic) -> None:
         self._looks, self._clock = looks, clock
         self._wake = threading.Event()
-        self._over = threading.Event()
+        self._over = False
         self._gone = threading.Event()
         self._tid = 0
         # The threads that are about to fork.
@@ -60,7 +60,7 @@ class Monitor:
             # takes longer than all that they do.
             self._begin(self._look())
             around_each_fork(self._step_aside, self._come_back)
-            in_each_child(self._over.set)
+            in_each_child(self._part)
 
     def _begin(self, pause: float) -> None:
         try:
@@ -75,7 +75,7 @@ class Monitor:
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread; wait for it at most ``timeout`` seconds."""
-        self._over.set()
+        self._over = True
         self._wake.set()
         if self.running:
             self._gone.wait(timeout)
@@ -84,13 +84,19 @@ class Monitor:
         self._tid = threading.get_native_id()
         try:
             self._wake.wait(pause)
-            while not (self._over.is_set() or self._forking):
+            while not (self._over or self._forking):
                 self._wake.clear()
                 self._wake.wait(self._look())
         finally:
             self._gone.set()
 
+    def _part(self) -> None:
+        # In a child there is no thread, and what was locked may be so for good: nothing here is asked again.
+        self._over = True
+
     def _step_aside(self) -> None:
+        if self._over:
+            return
         self._forking.add(threading.get_ident())
         self._wake.set()
         if self._gone.wait(_LOOKS_WITHIN):
@@ -98,7 +104,7 @@ class Monitor:
 
     def _come_back(self) -> None:
         self._forking.discard(threading.get_ident())
-        if self._forking or self._over.is_set():
+        if self._forking or self._over:
             return
         with self._coming_back:
             # One whose look takes longer than a fork waits for it goes on by itself, or is about to end.

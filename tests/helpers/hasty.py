@@ -1,7 +1,7 @@
 """A plugin of the inner runs (``-p hasty``): what ends a process that nothing else ends waits less before it.
 
-The order stays: a process tries by itself, then whoever watches it ends it, then its timer does. What
-everybody waits is seen in the runs without this plugin.
+The order stays: a process tries by itself, then whoever watches it ends it, then its timer does. The waits
+that everybody has are seen in the long runs (``-m soak``).
 """
 
 from __future__ import annotations

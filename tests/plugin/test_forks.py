@@ -68,12 +68,8 @@ FORKS = """
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the threads of a process")
 def test_the_thread_beside_the_tests_is_not_there_while_one_forks(run):
     limits = ("--gpuguard-stall=0.5s", "--gpuguard-stall-end=1s")
-    # Since 3.12 Python warns who forks with several threads; under workers those of xdist are there anyway.
-    strict = () if "2" in run.way else ("-W", "error:.*multi-threaded:DeprecationWarning")
     conftest = "import sys, os; sys.path.insert(0, os.path.dirname(__file__)); import counted"
-    inner = run.watched(
-        *limits, *strict, "--gpuguard-leaks=error", conftest=conftest, counted=COUNTED, test_it=FORKS
-    )
+    inner = run.watched(*limits, "--gpuguard-leaks=error", conftest=conftest, counted=COUNTED, test_it=FORKS)
     assert inner.outcomes == {
         "test_forks": "passed",
         "test_several_fork_at_once": "passed",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 
+import pytest
+
 from pytest_gpuguard.hooks.lifeline import TIMER_LATER, WATCHER_LATER
 from pytest_gpuguard.track.stall import _AGAIN_AFTER, _ATTEMPTS
 
@@ -40,10 +42,17 @@ HANGS = """
 """
 
 
-def test_workers_end_for_what_cannot_be_interrupted_and_the_run_goes_on(run_two):
+#: The waits of everybody take long.
+HASTE = pytest.mark.parametrize(
+    "haste", [("-p", "hasty"), pytest.param((), marks=pytest.mark.soak)], ids=["hasty", "real"]
+)
+
+
+@HASTE
+def test_workers_end_for_what_cannot_be_interrupted_and_the_run_goes_on(run_two, haste):
     # pytest's own timer fires before ours is due: there is one timer, and it is left to pytest.
     args = ["--gpuguard-stall-end=1s", "--junitxml=junit.xml", "-o", "faulthandler_timeout=0.5"]
-    inner = run_two.watched("-p", "hasty", *args, test_it=HANGS)
+    inner = run_two.watched(*haste, *args, test_it=HANGS)
     assert inner.outcomes == {
         "test_waits_in_c_that_ignores_signals": "failed",
         "test_waits_in_c_with_the_gil": "failed",
@@ -100,8 +109,9 @@ _ORDER = """
 """
 
 
-def test_without_workers_a_timer_ends_what_holds_the_gil(run_plain):
-    options = ("-p", "hasty", "--gpuguard-stall-end=1s", "-k", "gil or python")
+@HASTE
+def test_without_workers_a_timer_ends_what_holds_the_gil(run_plain, haste):
+    options = (*haste, "--gpuguard-stall-end=1s", "-k", "gil or python")
     inner = run_plain.watched(*options, test_it=HANGS)
     assert inner.ret == 1
     assert "Timeout (" in inner.err

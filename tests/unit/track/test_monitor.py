@@ -66,8 +66,10 @@ def test_a_fault_of_a_look_is_kept_until_one_goes_well():
     for outcome in (None, SystemExit("an exception like any other"), None):
         wrong = outcome
         monitor.alarm()
-        while monitor.fault is not outcome:
+        end = time.monotonic() + 60
+        while monitor.fault is not outcome and time.monotonic() < end:
             time.sleep(0.001)
+        assert monitor.fault is outcome
     monitor.stop(60)
 
 
