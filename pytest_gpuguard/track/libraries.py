@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,17 +15,30 @@ if TYPE_CHECKING:
 
 __all__ = ["kept_fd", "kept_for_good"]
 
+#: Bound here: tests that are watched put something else in its place.
+_stat = partial(os.fstat)
+
 #: Executors that go on from one use to the next, by ``module:name``.
 _EXECUTORS = dict.fromkeys(
     ("loky.reusable_executor:_executor", "joblib.externals.loky.reusable_executor:_executor"),
     "loky (joblib) keeps one reusable executor",
 )
-#: Trackers that hold the writing end of a pipe, by ``module:name``.
-_TRACKERS = {
-    "multiprocessing.resource_tracker:_resource_tracker": "multiprocessing keeps one resource tracker",
-    "loky.backend.resource_tracker:_resource_tracker": "loky (joblib) keeps one resource tracker",
-    "joblib.externals.loky.backend.resource_tracker:_resource_tracker": "loky (joblib) keeps one "
-    "resource tracker",
+#: Who holds the writing end of a pipe by which a server of its own learns that it is no longer needed: by
+#: ``module:name``, the attribute with its number, and why.
+_PIPES = {
+    "multiprocessing.resource_tracker:_resource_tracker": (
+        "_fd",
+        "multiprocessing keeps one resource tracker",
+    ),
+    "multiprocessing.forkserver:_forkserver": (
+        "_forkserver_alive_fd",
+        "multiprocessing keeps one fork server",
+    ),
+    "loky.backend.resource_tracker:_resource_tracker": ("_fd", "loky (joblib) keeps one resource tracker"),
+    "joblib.externals.loky.backend.resource_tracker:_resource_tracker": (
+        "_fd",
+        "loky (joblib) keeps one resource tracker",
+    ),
 }
 
 
@@ -46,8 +61,29 @@ def kept_for_good(suspect: Suspect) -> str | None:
 
 
 def kept_fd(fd: int) -> str | None:
-    """Return whose pipe a descriptor is that a library keeps for good, or None."""
-    return next((why for path, why in _TRACKERS.items() if getattr(_loaded(path), "_fd", None) == fd), None)
+    """Return why a library keeps a descriptor for good, or None when none is known to."""
+    for path, (name, why) in _PIPES.items():
+        if getattr(_loaded(path), name, None) == fd:
+            return why
+    # The heap's own number, and that of its mapping, which nobody tells.
+    free = {_file(arena) for arena in _free_arenas()}
+    return "multiprocessing keeps its heap" if free and _file(fd) in free else None
+
+
+def _free_arenas() -> Iterator[int]:
+    """Yield the files behind the values and arrays of multiprocessing that hold none of them any more."""
+    heap = getattr(_loaded("multiprocessing.heap:BufferWrapper"), "_heap", None)
+    used = getattr(heap, "_allocated_blocks", {})
+    return (arena.fd for arena in getattr(heap, "_arenas", ()) if not used.get(arena))
+
+
+def _file(fd: int) -> tuple[int, int] | int:
+    """Return which file is open under a number, or the number itself when none is."""
+    try:
+        found = _stat(fd)
+    except OSError:
+        return fd
+    return found.st_dev, found.st_ino
 
 
 def _parts(executor: object) -> Iterator[object]:

@@ -75,6 +75,35 @@ def test_threads_and_children_of_libraries(run):
     assert f"{5 - skipped} kept by libraries" in inner.out
 
 
+FILES = """
+    from multiprocessing import get_context
+
+    KEPT = []
+
+    def test_pipe_to_the_fork_server():
+        process = get_context("forkserver").Process(target=int)
+        process.start()
+        process.join()
+        process.close()
+
+    def test_heap_of_multiprocessing():
+        value, array = get_context("fork").Value("i", 1), get_context("fork").Array("d", 10)
+        assert value.value == 1 and len(array) == 10
+
+    def test_array_of_the_suite():
+        # More than is left of what the heap has.
+        KEPT.append(get_context("fork").Array("d", 1_000_000))
+"""
+
+
+def test_files_that_multiprocessing_keeps(run):
+    inner = run.watched("--gpuguard-leak-kinds=fd", test_it=FILES)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.leaking == {"test_array_of_the_suite"}
+    (probe,) = inner.report.probes
+    assert probe.known >= 2
+
+
 STANDIN = """
     import sys, types
     from concurrent.futures import ProcessPoolExecutor
