@@ -23,6 +23,10 @@ _EXECUTORS = dict.fromkeys(
     ("loky.reusable_executor:_executor", "joblib.externals.loky.reusable_executor:_executor"),
     "loky (joblib) keeps one reusable executor",
 )
+#: Threads without work that wait some seconds for more: by ``module:name``, the attribute that lists them.
+_IDLE = {
+    "trio._core._thread_cache:THREAD_CACHE": ("_idle_workers", "trio keeps idle threads for a while"),
+}
 #: Who holds the writing end of a pipe by which a server of its own learns that it is no longer needed: by
 #: ``module:name``, the attribute with its number, and why.
 _PIPES = {
@@ -56,6 +60,10 @@ def kept_for_good(suspect: Suspect) -> str | None:
             continue
         parts = {id(part) for part in _parts(executor)}
         if any(id(thing) in parts for thing in suspect.things):
+            return why
+    for path, (name, why) in _IDLE.items():
+        idle = {id(worker) for worker in getattr(_loaded(path), name, {}).copy()}
+        if idle and any(id(thing) in idle for thing in suspect.things):
             return why
     return None
 

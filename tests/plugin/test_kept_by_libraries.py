@@ -163,6 +163,31 @@ def test_joblib_itself(run):
     assert all(probe.known >= 2 for probe in inner.report.probes if probe.kind in {"thread", "process", "fd"})
 
 
+TRIO = """
+    import threading
+    import pytest
+
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+
+    def test_abandoned():
+        async def work():
+            with trio.move_on_after(0.01):
+                await trio.to_thread.run_sync(threading.Event().wait, abandon_on_cancel=True)
+        trio.run(work)
+
+    def test_idle():
+        trio.run(trio.to_thread.run_sync, int)
+"""
+
+
+def test_trio_itself(run):
+    inner = run.watched(test_it=TRIO)
+    if not inner.outcomes:
+        pytest.skip("trio is not installed")
+    assert inner.leaking == {"test_abandoned"}
+    assert next(probe for probe in inner.report.probes if probe.kind == "thread").known >= 1
+
+
 CODE = """
 #include <pthread.h>
 #include <unistd.h>

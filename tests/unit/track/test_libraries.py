@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from enum import Enum
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,13 @@ from pytest_gpuguard.track.libraries import kept_fd, kept_for_good
 LOKY = "joblib.externals.loky.reusable_executor"
 TRACKER = "joblib.externals.loky.backend.resource_tracker"
 THREAD, CHILD, PIPE, OTHER = (SimpleNamespace(name=name) for name in ("thread", "child", "pipe", "other"))
+
+
+class Hashable(Enum):
+    """Workers as trio has them are keys of a dictionary."""
+
+    IDLE = 1
+    BUSY = 2
 
 
 class Strange:
@@ -58,6 +66,16 @@ def test_where_there_is_no_executor_nothing_is_looked_for(monkeypatch):
     module._executor = None
     monkeypatch.setitem(sys.modules, LOKY, module)
     assert kept_for_good(SimpleNamespace()) is None  # it is not even asked what it is
+
+
+def test_a_thread_of_trio_is_known_while_it_has_nothing_to_do(monkeypatch):
+    module = types.ModuleType("trio._core._thread_cache")
+    module.THREAD_CACHE = SimpleNamespace(_idle_workers=dict.fromkeys([Hashable.IDLE]))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert (
+        kept_for_good(SimpleNamespace(things=[OTHER, Hashable.IDLE])) == "trio keeps idle threads for a while"
+    )
+    assert kept_for_good(SimpleNamespace(things=[OTHER, Hashable.BUSY])) is None
 
 
 def test_the_pipe_of_a_tracker_is_known_by_its_number(monkeypatch):
