@@ -27,8 +27,15 @@ _MOST = 5000
 _NOT_THROUGH = (types.ModuleType, types.BuiltinFunctionType, types.FrameType, type)
 
 
-def _is_passage(thing: object) -> bool:
-    return not isinstance(thing, _NOT_THROUGH) and type(thing).__module__.partition(".")[0] not in HARNESS
+def _is_passage(thing: object, shut: tuple[type, ...]) -> bool:
+    return not isinstance(thing, shut) and type(thing).__module__.partition(".")[0] not in HARNESS
+
+
+def _shut() -> tuple[type, ...]:
+    """Return the classes of what nothing is reached through."""
+    # Python has one policy for loops, which looks after the children of all of them, whoever asked for it.
+    policy = vars(sys.modules.get("asyncio.events", types)).get("AbstractEventLoopPolicy")
+    return (*_NOT_THROUGH, policy) if policy else _NOT_THROUGH
 
 
 def behind(thing: object) -> list[object]:
@@ -62,13 +69,13 @@ def holds(value: object, things: Collection[object]) -> bool:
 
     Looks at the nearest few thousand objects at most.
     """
-    wanted = {id(thing) for thing in things}
+    wanted, shut = {id(thing) for thing in things}, _shut()
     seen, waiting = {id(value)}, deque([value])
     while waiting and len(seen) < _MOST:
         thing = waiting.popleft()
         if id(thing) in wanted:
             return True
-        for other in behind(thing) if _is_passage(thing) else ():
+        for other in behind(thing) if _is_passage(thing, shut) else ():
             if id(other) not in seen:
                 seen.add(id(other))
                 waiting.append(other)

@@ -175,6 +175,32 @@ CULPRIT = """
 """
 
 
+POLICY = """
+    import asyncio, atexit, os, warnings
+    import pytest
+
+    @pytest.fixture(scope="session")
+    def policy():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return asyncio.get_event_loop_policy()
+
+    @pytest.mark.parametrize("n", range(6))
+    def test_leaves_a_child(policy, n):
+        loop = asyncio.new_event_loop()
+        start = asyncio.create_subprocess_exec("sleep", "1000")
+        atexit.register(os.kill, loop.run_until_complete(start).pid, 9)
+"""
+
+
+def test_a_child_that_the_policy_of_asyncio_looks_after_is_not_the_policy_s_fixture_s(run):
+    inner = run.watched(test_it=POLICY)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert len(inner.leaking) == 6
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {(leak.judged_at, leak.origin.fixture) for leak in leaks} == {("function", None)}
+
+
 def _owners(inner):
     found = {}
     for group in inner.report.groups:
