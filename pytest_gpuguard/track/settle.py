@@ -74,7 +74,11 @@ def settle(
         elif collected and clock() >= again:
             collect()
             again = math.inf
-        left = suspects()
+        number, left = len(left), suspects()
         if collected and not any(map(patient, left)):
+            if 0 < len(left) < number:
+                # What has just gone, as the thread of an executor, may have held the rest.
+                collect()
+                left = suspects()
             break
     return left, clock() - begun

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.track.probe import Probe, Suspect
-    from pytest_gpuguard.track.scope import Owner, Scene
+    from pytest_gpuguard.track.scope import Birth, Owner, Scene
     from pytest_gpuguard.track.stacks import Places
 
 __all__ = ["FINE", "Judgement", "Tracker"]
@@ -221,29 +221,30 @@ class Tracker:
         self._let_go()
         self._adopt(moved)
         self._excuses.begin(failed=not verified)
-        before = {id(suspect.birth): suspect.cpu_seconds() for suspect in first}
+        late = f"settled late: {first[0].title} of {first[0].birth.test.rpartition('::')[2] or 'the session'}"
+        before = {suspect.birth: suspect.cpu_seconds() for suspect in first}
         limit = stretched(self._settle_for)
         excuses = self._excuses
         excuses.sift(first)
+        # From here on we keep none of them alive: an executor's thread has its pipes as long as it is there.
+        del first
         left, waited = settle(lambda: excuses.others(self._suspects(moved)), limit, patient=_patient)
         if not left and waited > limit * _LATE:
-            self._note_late(first, waited)
+            self.note(f"{late} took {waited:.2g} s to go")
         # What held it at first may be gone, all but the traceback.
         left = self._had_time(excuses.sift(left), before)
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
         for suspect, leak in zip(left, leaks, strict=True):
-            leak["subject"] |= _burnt(suspect, before.get(id(suspect.birth)), waited)
+            leak["subject"] |= _burnt(suspect, before.get(suspect.birth), waited)
         if excuses.pending:
             # Looked at again when the traceback is gone: nothing will have moved.
             self._forced = True
         self._left = list(zip(left, leaks, strict=True))
         return leaks
 
-    def _had_time(self, left: Sequence[Suspect], first: Mapping[int, object]) -> list[Suspect]:
+    def _had_time(self, left: Sequence[Suspect], first: Mapping[Birth, object]) -> list[Suspect]:
         """Return those of ``left`` that did not come just before the last look: these are for the next."""
-        had = [
-            one for one in left if id(one.birth) in first or clock.monotonic() - one.birth.at > _LEAST_TIME
-        ]
+        had = [one for one in left if one.birth in first or clock.monotonic() - one.birth.at > _LEAST_TIME]
         self._forced |= len(had) < len(left)
         return had
 
@@ -259,11 +260,6 @@ class Tracker:
         """Note what could not be judged, as the run is over: what the tracebacks of failed tests hold."""
         if self._excuses:
             self.note(f"not judged: {len(self._excuses)} held by the traceback of a failed test")
-
-    def _note_late(self, suspects: Sequence[Suspect], waited: float) -> None:
-        first = suspects[0]
-        test = first.birth.test.rpartition("::")[2]
-        self.note(f"settled late: {first.title} of {test or 'the session'} took {waited:.2g} s to go")
 
     def abandoned(self) -> list[Suspect]:
         """Return what was reported before and is still there."""

@@ -502,6 +502,29 @@ ON_REQUEST = """
 """
 
 
+DROPPED = """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+    import pytest
+
+    @pytest.fixture
+    def pool():
+        pool = ProcessPoolExecutor(1, mp_context=get_context("fork"))
+        assert pool.submit(int).result() == 0
+        return pool
+
+    @pytest.mark.parametrize("n", range(6))
+    def test_pool_goes_with_its_last_reference(pool, n): pass
+"""
+
+
+def test_who_looks_keeps_nothing_alive(run):
+    """An executor that is dropped ends its thread; with that go its pipes, if nobody keeps the thread."""
+    inner = run.watched("--gpuguard-leak-kinds=all", test_it=DROPPED)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.report.groups == []
+
+
 def test_what_a_test_keeps_is_not_hidden_by_what_a_wider_fixture_gives_back_then(run):
     inner = run.watched(
         "--gpuguard-leak-kinds=memory",

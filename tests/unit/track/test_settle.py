@@ -24,8 +24,8 @@ class Clock:
     def collect(self):
         self.collections += 1
 
-    def settle(self, suspects, limit):
-        return settle(suspects, limit, clock=self, sleep=self.sleep, collect=self.collect)
+    def settle(self, suspects, limit, **keywords):
+        return settle(suspects, limit, clock=self, sleep=self.sleep, collect=self.collect, **keywords)
 
 
 def test_nobody_suspected_costs_nothing():
@@ -72,6 +72,24 @@ def test_another_collection_for_what_was_held_for_a_moment():
     assert waited < 1.1
     clock.settle(lambda: ["thread"], 2.0)
     assert clock.collections == 4
+
+
+def test_another_collection_for_what_hung_on_the_last_one_that_was_waited_for():
+    clock = Clock()
+
+    def suspects():
+        return ["thread", "file"] if clock.now < 0.5 else ["file"] if clock.collections < 2 else []
+
+    left, waited = clock.settle(suspects, 2.0, patient=lambda one: one == "thread")
+    assert (left, clock.collections) == ([], 2)
+    assert waited < 0.6
+
+
+def test_what_does_not_go_by_itself_is_not_waited_for_once_it_was_collected():
+    clock = Clock()
+    left, waited = clock.settle(lambda: ["file"], 2.0, patient=lambda _: False)
+    assert (left, clock.collections) == (["file"], 1)
+    assert waited < 0.01
 
 
 def test_no_time_at_all_is_one_look():
