@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import operator
 import sys
 import types
@@ -32,12 +33,14 @@ _OURS = "pytest_gpuguard."
 _TRACEBACK: Any = vars(BaseException)["__traceback__"]
 
 
-def holders(things: Sequence[object], places: Places) -> list[str]:
-    """Return up to three ways to the things, such as ``"module mylib.pool: _CACHE['big'][0]"``."""
-    toward: _Toward = {}
-    (found,) = _roots([things], toward, enough=lambda _: True)
-    ways = [_root(holder, held, places) + _way(held, toward) for holder, held in found]
-    return list(dict.fromkeys(map(sound, ways)))[:_PATHS]
+def holders(bunches: Iterable[Sequence[object]], places: Places) -> Iterator[list[str]]:
+    """Yield for each bunch of things up to three ways to it, such as ``"module pool: _CACHE['big'][0]"``."""
+    untracked = _Untracked()
+    for things in bunches:
+        toward: _Toward = {}
+        (found,) = _roots([things], toward, untracked, enough=lambda _: True)
+        ways = [_root(holder, held, places) + _way(held, toward) for holder, held in found]
+        yield list(dict.fromkeys(map(sound, ways)))[:_PATHS]
 
 
 def kept_by_traceback(bunches: Sequence[Sequence[object]]) -> list[bool]:
@@ -59,7 +62,9 @@ def kept_by_traceback(bunches: Sequence[Sequence[object]]) -> list[bool]:
         return not _came_out(holder)
 
     # On until something lasting is found: a module may hold a thing from further off than the frame.
-    found = _roots(bunches, {}, enough=lasts, begins=lambda holder: _is_root(holder) or _came_out(holder))
+    found = _roots(
+        bunches, {}, _Untracked(), enough=lasts, begins=lambda holder: _is_root(holder) or _came_out(holder)
+    )
     return [bool(roots) and not any(lasts(holder) for holder, _ in roots) for roots in found]
 
 
@@ -70,6 +75,7 @@ _Toward = dict[int, tuple[object, object]]
 def _roots(
     bunches: Sequence[Sequence[object]],
     toward: _Toward,
+    untracked: _Untracked,
     *,
     enough: Callable[[object], bool],
     begins: Callable[[object], bool] | None = None,
@@ -84,13 +90,14 @@ def _roots(
     bits = {id(thing): 1 << index for index, bunch in enumerate(bunches) for thing in bunch}
     toward |= {id(thing): (thing, None) for bunch in bunches for thing in bunch}
     level = [thing for thing, _ in toward.values()]
-    level += _unseen(toward, bits)
+    level += _unseen(toward, bits, untracked)
     found: list[list[tuple[object, object]]] = [[] for _ in bunches]
     going = (1 << len(bunches)) - 1
     for _ in range(_DEPTH):
         outer: list[object] = []
-        ours = (toward, level, outer, found, bunches, *found, *bunches, *toward.values())
-        mine = {id(ours), *map(id, ours)}
+        lists = (toward, level, outer, found, bunches, untracked.arrays, untracked.boxes)
+        ours = (*lists, *found, *bunches, *toward.values())
+        mine = {id(ours), id(lists), *map(id, ours)}
         here = {id(thing): bits[id(thing)] & going for thing in level}
         for holder in gc.get_referrers(*level):
             if id(holder) in mine or _is_ours(holder):
@@ -133,7 +140,40 @@ def _is_module(holder: object) -> bool:
     return type(holder) is dict and vars(sys.modules.get(str(holder.get("__name__")), _NOTHING)) is holder
 
 
-def _unseen(toward: _Toward, bits: dict[int, int]) -> list[object]:
+class _Untracked:
+    """The arrays, which tell the collector nothing, and the dictionaries and tuples that it does not track.
+
+    Found in C in all that all objects hold: a loop of ours over it takes longer than everything else.
+    """
+
+    def __init__(self) -> None:
+        numpy = sys.modules.get("numpy")
+        self.kinds = set(_with_subclasses(numpy.ndarray)) if numpy is not None else set()
+        inside = list(itertools.filterfalse(gc.is_tracked, gc.get_referents(*gc.get_objects())))
+        some = list(self._of(self.kinds | {dict, tuple}, inside))
+        # Those of a class that has attributes are tracked, but tell as little.
+        self.arrays = [*self.among(some), *self.among(gc.get_referrers(*self.kinds))]
+        self.boxes: list[object] = list(filter(None, self._of({dict, tuple}, some)))
+
+    def among(self, things: Sequence[Any]) -> Iterator[Any]:
+        """Yield the arrays among ``things``."""
+        return self._of(self.kinds, things)
+
+    @staticmethod
+    def _of(kinds: set[type], things: Sequence[Any]) -> Iterator[Any]:
+        return itertools.compress(things, map(kinds.__contains__, map(type, things)))
+
+    def holding(self, wanted: Mapping[int, object]) -> Iterator[tuple[object, list[object]]]:
+        """Yield the boxes that hold any of ``wanted``, each with those; few do, so many are asked at once."""
+        for some in (self.boxes[start : start + 100] for start in range(0, len(self.boxes), 100)):
+            if wanted.keys().isdisjoint(map(id, gc.get_referents(*some))):
+                continue
+            for box in some:
+                if held := [one for one in gc.get_referents(box) if id(one) in wanted]:
+                    yield box, held
+
+
+def _unseen(toward: _Toward, bits: dict[int, int], untracked: _Untracked) -> list[object]:
     """Return what the collector cannot lead back from, and fill in its way to one of the things and its bits.
 
     Those are the arrays that show its memory, and dictionaries and tuples that hold nothing but such arrays.
@@ -145,28 +185,16 @@ def _unseen(toward: _Toward, bits: dict[int, int]) -> list[object]:
             toward[id(inner)], bits[id(inner)] = (inner, held), bit
             found.append(inner)
 
-    # Few calls for all: one for each object takes ten times as long.
-    inside = gc.get_referents(*gc.get_objects())
-    for array in _arrays(inside):
+    for array in untracked.arrays:
         if bit := bits.get(_memory(array, wanted), 0):
             add(array, None, bit)
-    plain = [one for one in inside if type(one) in {dict, tuple} and not gc.is_tracked(one)]
-    arrays = {id(array): array for array in _arrays(gc.get_referents(*plain))}
-    shown = {key: bit for key, array in arrays.items() if (bit := bits.get(_memory(array, wanted), 0))}
+    boxed = {id(array): array for array in untracked.among(gc.get_referents(*untracked.boxes))}
+    shown = {key: bit for key, array in boxed.items() if (bit := bits.get(_memory(array, wanted), 0))}
     shown |= {key: bits[key] for key in wanted}
-    for box in plain if shown else ():
-        held = [one for one in gc.get_referents(box) if id(one) in shown]
-        if held:
-            toward.setdefault(id(held[0]), (held[0], None))
-            add(box, held[0], functools.reduce(operator.or_, (shown[id(one)] for one in held)))
+    for box, held in untracked.holding(shown):
+        toward.setdefault(id(held[0]), (held[0], None))
+        add(box, held[0], functools.reduce(operator.or_, (shown[id(one)] for one in held)))
     return found
-
-
-def _arrays(things: Iterable[object]) -> Iterator[Any]:
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        kinds = set(_with_subclasses(numpy.ndarray))
-        yield from (thing for thing in things if type(thing) in kinds)
 
 
 def _with_subclasses(kind: type) -> Iterator[type]:
@@ -179,9 +207,18 @@ def _with_subclasses(kind: type) -> Iterator[type]:
 def _memory(array: Any, wanted: set[int]) -> int:
     """Return the identity of that of ``wanted`` whose memory an array shows, 0 for none."""
     root = sys.modules["numpy"].ndarray.base.__get__(array)
-    while root is not None and id(root) not in wanted:
-        root = root.obj if type(root) is memoryview else getattr(root, "base", None)
-    return 0 if root is None else id(root)
+    for _ in range(_DEPTH):
+        if root is None or id(root) in wanted:
+            break
+        root = root.obj if type(root) is memoryview else _base(root)
+    return id(root) if id(root) in wanted else 0
+
+
+def _base(thing: Any) -> Any:
+    try:
+        return getattr(thing, "base", None)
+    except Exception:  # noqa: BLE001 - a property of somebody else's class
+        return None
 
 
 def _is_ours(holder: object) -> bool:

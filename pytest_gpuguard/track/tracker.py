@@ -234,6 +234,8 @@ class Tracker:
         # What held it at first may be gone, all but the traceback.
         left = self._had_time(excuses.sift(left), before)
         leaks = [self._record(suspect, waited, verified=verified) for suspect in left]
+        if self._referrers:
+            self._name_holders(left, leaks)
         for suspect, leak in zip(left, leaks, strict=True):
             leak["subject"] |= _burnt(suspect, before.get(suspect.birth), waited)
         if excuses.pending:
@@ -314,12 +316,16 @@ class Tracker:
         id_ = f"{self._worker}-{self._serial}"
         now = self._clock() - self._started
         judged = Judgement(id_, self._worker, os.getpid(), now, self._started, waited, verified)
-        leak = record(suspect, self._places, judged)
-        if self._referrers and suspect.things:
-            from pytest_gpuguard.track.referrers import holders
+        return record(suspect, self._places, judged)
 
-            leak["subject"]["holders"] = holders(suspect.things, self._places)
-        return leak
+    def _name_holders(self, left: Sequence[Suspect], leaks: Sequence[dict[str, Any]]) -> None:
+        from pytest_gpuguard.track.referrers import holders
+
+        told = [(one, leak) for one, leak in zip(left, leaks, strict=True) if one.things]
+        # One after the other: a list of all things would be one more holder of each.
+        ways = holders((one.things for one, _ in told), self._places)
+        for (_, leak), held in zip(told, ways, strict=True):
+            leak["subject"]["holders"] = held
 
 
 def _burnt(suspect: Suspect, before: float | None, waited: float) -> dict[str, float]:
