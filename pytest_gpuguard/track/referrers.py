@@ -35,8 +35,9 @@ _TRACEBACK: Any = vars(BaseException)["__traceback__"]
 
 def holders(bunches: Iterable[Sequence[object]], places: Places) -> Iterator[list[str]]:
     """Yield for each bunch of things up to three ways to it, such as ``"module pool: _CACHE['big'][0]"``."""
-    untracked = _Untracked()
+    untracked = None
     for things in bunches:
+        untracked = untracked or _Untracked()
         toward: _Toward = {}
         (found,) = _roots([things], toward, untracked, enough=lambda _: True)
         ways = [_root(holder, held, places) + _way(held, toward) for holder, held in found]

@@ -50,6 +50,7 @@ def test_all_things_are_looked_for_in_one_walk():
     assert one["get_objects"] == all_["get_objects"] == 1
     assert one["get_referrers"] == all_["get_referrers"] < 5
     assert _calls(lambda: _held(*bunches))["get_objects"] == 1
+    assert _calls(_held)["get_objects"] == 0
 
 
 def test_what_else_the_process_holds_is_looked_through_in_few_calls():
