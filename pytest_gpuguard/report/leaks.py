@@ -13,6 +13,7 @@ class FixtureRef(msgspec.Struct, frozen=True):
     """The fixture in force; ``made`` and ``closing`` name the class of its value and how that is closed.
 
     ``edit`` are lines to take out (``- ...``) and to put in (``+ ...``), in words of the fixture itself.
+    ``ending`` says that its teardown made the thing.
     """
 
     name: str
@@ -24,6 +25,7 @@ class FixtureRef(msgspec.Struct, frozen=True):
     made: str | None
     closing: str | None
     edit: list[str] = []
+    ending: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True):

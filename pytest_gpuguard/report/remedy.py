@@ -55,6 +55,11 @@ def _closes(leak: Leak) -> str:
 
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     made, closing = fixture.made, fixture.closing
+    if fixture.ending:
+        place = (
+            f"`{fixture.name}`" if fixture.name in _XUNIT.values() else f"the teardown of `{fixture.name}`"
+        )
+        return f"{place} {_makes(leak)} and nobody ends it: {_closes(leak)} there"
     if made is None:
         twin = _XUNIT.get(fixture.name)
         if twin:

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["created", "origin", "record", "trace"]
 
 
-#: pytest runs these functions through fixtures of its own; people know them by the names that they wrote.
+#: pytest runs these functions, before and after a yield, through fixtures of its own; people know them by the
+#: names that they wrote.
 _XUNIT = {
-    "_xunit_setup_module_fixture_": "setup_module",
-    "_xunit_setup_class_fixture_": "setup_class",
-    "_xunit_setup_method_fixture_": "setup_method",
-    "_xunit_setup_function_fixture_": "setup_function",
-    "_unittest_setUpClass_fixture_": "setUpClass",
+    "_xunit_setup_module_fixture_": ("setup_module", "teardown_module"),
+    "_xunit_setup_class_fixture_": ("setup_class", "teardown_class"),
+    "_xunit_setup_method_fixture_": ("setup_method", "teardown_method"),
+    "_xunit_setup_function_fixture_": ("setup_function", "teardown_function"),
+    "_unittest_setUpClass_fixture_": ("setUpClass", "tearDownClass"),
 }
 
 
@@ -32,8 +33,10 @@ def trace(frames: list[Frame]) -> list[dict[str, Any]]:
     return [frame._asdict() for frame in frames]
 
 
-def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
+def _fixture(fixture: Fixture, birth: Birth, places: Places) -> dict[str, Any]:
     code = fixture.code
+    # What a wider one holds may have been made by a test's teardown: then none of its code was there.
+    ending = birth.phase == "teardown" and code in {code for code, _ in birth.stack}
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
     if file.startswith("<site>/_pytest/"):
         file, line = "", 0
@@ -43,7 +46,7 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
     closing = closing_method(made) if made else None
     return {
         "name": next(
-            (name for start, name in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
+            (names[ending] for start, names in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
         ),
         "scope": fixture.scope,
         "node": fixture.node,
@@ -52,7 +55,8 @@ def _fixture(fixture: Fixture, places: Places) -> dict[str, Any]:
         "yields": bool(code and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)),
         "made": made.__name__ if made else None,
         "closing": closing,
-        "edit": edit(code, made.__name__, closing) if code and made and closing else [],
+        "edit": edit(code, made.__name__, closing) if code and made and closing and not ending else [],
+        "ending": ending,
     }
 
 
@@ -62,7 +66,7 @@ def origin(birth: Birth, places: Places) -> dict[str, Any]:
     return {
         "nodeid": birth.test,
         "phase": birth.phase,
-        "fixture": _fixture(fixture, places) if fixture else None,
+        "fixture": _fixture(fixture, birth, places) if fixture else None,
         "certainty": birth.certainty,
     }
 

@@ -175,6 +175,41 @@ CULPRIT = """
 """
 
 
+TEARDOWN = """
+    import unittest
+    from watcher import Watcher
+
+    def teardown_module():
+        Watcher().start()
+
+    class TestMethods:
+        @classmethod
+        def teardown_class(cls):
+            Watcher().start()
+        def teardown_method(self):
+            Watcher().start()
+        def test_method(self): pass
+
+    class TestCase(unittest.TestCase):
+        @classmethod
+        def tearDownClass(cls):
+            Watcher().start()
+        def test_case(self): pass
+"""
+
+
+def test_what_the_second_half_of_a_pair_makes_is_told_by_its_name(run):
+    inner = run.watched("-v", test_xunit=TEARDOWN)
+    assert _owners(inner) == {
+        "teardown_module": "module",
+        "teardown_class": "class",
+        "teardown_method": "function",
+        "tearDownClass": "class",
+    }
+    said = re.sub(r"\s+", " ", "\n".join(inner.section))
+    assert "`teardown_method` starts the thread and nobody ends it: call Watcher.close() there" in said
+
+
 POLICY = """
     import asyncio, atexit, os, warnings
     import pytest

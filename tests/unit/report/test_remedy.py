@@ -65,6 +65,16 @@ REPLACE = msgspec.structs.replace
             "`setUpClass` starts the thread and nobody ends it: call Watcher.stop() in `tearDownClass`",
         ),
         (
+            {"name": "teardown_method", "made": None, "ending": True},
+            ("Watcher", "stop"),
+            "`teardown_method` starts the thread and nobody ends it: call Watcher.stop() there",
+        ),
+        (
+            {"yields": True, "ending": True},
+            ("Watcher", "stop"),
+            "the teardown of `solver` starts the thread and nobody ends it: call Watcher.stop() there",
+        ),
+        (
             {"name": "setup_solver", "made": None},
             ("Watcher", "stop"),
             (
