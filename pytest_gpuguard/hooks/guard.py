@@ -312,10 +312,11 @@ class Guard(Plug):
             funcargs.clear()
 
     def _values(self) -> Iterator[tuple[Owner, object]]:
-        """Yield what the wider fixtures in force have given, and whose it is."""
+        """Yield what the wider fixtures in force have given and are to call at their end, and whose it is."""
         for fixturedef, owner in self._owners.items():
             if fixturedef.cached_result is not None:
                 yield owner, fixturedef.cached_result[0]
+            yield owner, [part for part in vars(fixturedef).values() if type(part) is list]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

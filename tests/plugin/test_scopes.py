@@ -144,6 +144,14 @@ INNOCENT = """
     def has_the_config(request):
         return {"config": request.config, "request": request}
 
+    @pytest.fixture(scope="module")
+    def later(request):
+        return request.addfinalizer
+
+    @pytest.mark.parametrize("n", range(4))
+    def test_ended_by_the_finaliser_of_a_module_fixture(later, n):
+        later(Watcher().start().close)
+
     @pytest.mark.parametrize("n", range(3))
     def test_pool_and_lazy(session_pool, lazy, n):
         lazy.solve()
