@@ -12,6 +12,7 @@ __all__ = ["Accepted", "FixtureRef", "Gone", "Leak", "LeakGroup", "Origin", "Tot
 class FixtureRef(msgspec.Struct, frozen=True):
     """The fixture in force; ``made`` and ``closing`` name the class of its value and how that is closed.
 
+    ``then`` is what is to be called after ``closing``.
     ``edit`` are lines to take out (``- ...``) and to put in (``+ ...``), in words of the fixture itself.
     ``ending`` says that its teardown made the thing.
     """
@@ -26,6 +27,7 @@ class FixtureRef(msgspec.Struct, frozen=True):
     closing: str | None
     edit: list[str] = []
     ending: bool = False
+    then: str | None = None
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -20,10 +20,11 @@ _XUNIT = {
 }
 
 
-def _call(closing: str | None) -> str:
-    if closing == "__exit__":
+def _call(fixture: FixtureRef) -> str:
+    if fixture.closing == "__exit__":
         return "put a `with` around the yield"
-    return f"call its `{closing or 'close'}()` after the yield"
+    then = f" and `{fixture.then}()`" if fixture.then else ""
+    return f"call its `{fixture.closing or 'close'}()`{then} after the yield"
 
 
 _ENDS = {
@@ -34,6 +35,12 @@ _ENDS = {
     "shm": "close and unlink it",
     "stream": "drop the last reference to it",
     "event": "drop the last reference to it",
+}
+#: What takes more than to be told to end, by what a thread runs.
+_ENDED_BY = {
+    "asyncio.base_events:BaseEventLoop.run_forever": (
+        "call `loop.call_soon_threadsafe(loop.stop)`, join the thread and close the loop"
+    ),
 }
 
 
@@ -50,11 +57,11 @@ def _closes(leak: Leak) -> str:
         return f"use the {leak.keeper} in a `with` statement"
     if leak.keeper and leak.closing:
         return f"call {leak.keeper}.{leak.closing}()"
-    return _ENDS.get(leak.kind, "free it")
+    return _ENDED_BY.get(leak.what) or _ENDS.get(leak.kind, "free it")
 
 
 def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
-    made, closing = fixture.made, fixture.closing
+    made = fixture.made
     if fixture.ending:
         place = (
             f"`{fixture.name}`" if fixture.name in _XUNIT.values() else f"the teardown of `{fixture.name}`"
@@ -68,9 +75,9 @@ def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
     if not fixture.yields:
         return (
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "
-            f"write `yield` for `return`, and {_call(closing)}"
+            f"write `yield` for `return`, and {_call(fixture)}"
         )
-    return f"fixture `{fixture.name}` yields a {made} but the {_thing(leak)} lives on: {_call(closing)}"
+    return f"fixture `{fixture.name}` yields a {made} but the {_thing(leak)} lives on: {_call(fixture)}"
 
 
 def remedy(leak: Leak) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.closing import closing_methods
 from pytest_gpuguard.track.stacks import Frame, Places, cut
 from pytest_gpuguard.track.words import sound
 
@@ -33,7 +33,7 @@ def trace(frames: list[Frame]) -> list[dict[str, Any]]:
     return [frame._asdict() for frame in frames]
 
 
-def _fixture(fixture: Fixture, birth: Birth, places: Places) -> dict[str, Any]:
+def _fixture(fixture: Fixture, birth: Birth, places: Places, kind: str) -> dict[str, Any]:
     code = fixture.code
     # What a wider one holds may have been made by a test's teardown: then none of its code was there.
     ending = birth.phase == "teardown" and code in {code for code, _ in birth.stack}
@@ -42,8 +42,10 @@ def _fixture(fixture: Fixture, birth: Birth, places: Places) -> dict[str, Any]:
         file, line = "", 0
     from pytest_gpuguard.track.mending import edit
 
-    made = fixture.made
-    closing = closing_method(made) if made else None
+    calls = closing_methods(fixture.gave, kind) if fixture.gave is not None else ()
+    made = fixture.gave.__name__ if fixture.gave is not None and calls else None
+    if kind == "shm" and made == "SharedMemory":
+        calls = (*calls, "unlink")
     return {
         "name": next(
             (names[ending] for start, names in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
@@ -53,20 +55,21 @@ def _fixture(fixture: Fixture, birth: Birth, places: Places) -> dict[str, Any]:
         "file": file,
         "line": line,
         "yields": bool(code and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)),
-        "made": made.__name__ if made else None,
-        "closing": closing,
-        "edit": edit(code, made.__name__, closing) if code and made and closing and not ending else [],
+        "made": made,
+        "closing": calls[0] if made else None,
+        "then": calls[1] if len(calls) > 1 else None,
+        "edit": edit(code, made, calls) if code and made and not ending else [],
         "ending": ending,
     }
 
 
-def origin(birth: Birth, places: Places) -> dict[str, Any]:
-    """Return where a thing comes from as plain values."""
+def origin(birth: Birth, places: Places, kind: str = "") -> dict[str, Any]:
+    """Return where a thing of a kind comes from as plain values."""
     fixture = birth.fixture or birth.owner.fixture
     return {
         "nodeid": birth.test,
         "phase": birth.phase,
-        "fixture": _fixture(fixture, birth, places) if fixture else None,
+        "fixture": _fixture(fixture, birth, places, kind) if fixture else None,
         "certainty": birth.certainty,
     }
 
@@ -89,7 +92,7 @@ def record(suspect: Suspect, places: Places, judged: Judgement) -> dict[str, Any
         "nbytes": suspect.nbytes,
         "worker": judged.worker,
         "pid": judged.pid,
-        "origin": origin(birth, places),
+        "origin": origin(birth, places, suspect.kind),
         "judged_at": birth.owner.scope,
         "judged_node": birth.owner.node,
         "created_at": birth.at - judged.started,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import _thread
 import contextlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.closing import closing_method, is_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,20 @@ def _bounded(call: Callable[[], object], timeout: float) -> str | None:
     return problems[0] if problems else None
 
 
+def _ending(keeper: object) -> str | None:
+    if keeper is None:
+        return None
+    return "stop" if is_loop(type(keeper)) else closing_method(type(keeper), "thread")
+
+
+def _end(keeper: Any, name: str) -> None:
+    if is_loop(type(keeper)):
+        # It may sleep in its selector: to be told from another thread it has to be woken.
+        keeper.call_soon_threadsafe(keeper.stop)
+    else:
+        getattr(keeper, name)(*((None, None, None) if name == "__exit__" else ()))
+
+
 def reap_thread(thread: threading.Thread, keeper: object | None, timeout: float) -> str:
     """Stop ``thread`` through the object that it works for; return what was done, for the report.
 
@@ -52,12 +66,11 @@ def reap_thread(thread: threading.Thread, keeper: object | None, timeout: float)
     """
     if not thread.is_alive():
         return "stopped before its turn: it ended with another one"
-    name = closing_method(type(keeper)) if keeper is not None else None
-    if keeper is None or name is None:
+    name = _ending(keeper)
+    if name is None:
         return "left alone: nothing that closes it could be found"
     call = f"{type(keeper).__name__}.{name}()"
-    arguments = (None, None, None) if name == "__exit__" else ()
-    problem = _bounded(lambda: getattr(keeper, name)(*arguments), timeout)
+    problem = _bounded(lambda: _end(keeper, name), timeout)
     with contextlib.suppress(RuntimeError):  # a thread cannot join itself
         thread.join(timeout)
     if thread.is_alive():

@@ -79,7 +79,11 @@ class ThreadSuspect(Suspect):
     @property
     def closer(self) -> Closer:
         keeper = self.keeper
-        return Closer(type(keeper).__name__, closing_method(type(keeper))) if keeper is not None else Closer()
+        return (
+            Closer(type(keeper).__name__, closing_method(type(keeper), "thread"))
+            if keeper is not None
+            else Closer()
+        )
 
     @property
     def things(self) -> list[object]:

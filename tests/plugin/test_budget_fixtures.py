@@ -240,6 +240,7 @@ def test_uses_are_part_of_the_claim_or_claimed_as_they_come(run_plain, folder):
 
 
 CLOSING = """
+    import multiprocessing, subprocess, sys, time
     from pathlib import Path
     import pytest
 
@@ -272,6 +273,24 @@ CLOSING = """
     def test_cannot_be_closed(gpu_closing):
         with pytest.raises(TypeError, match="int has no close"):
             gpu_closing(3)
+
+    class Later:
+        async def close(self): pass
+
+    def test_cannot_be_closed_by_a_call(gpu_closing):
+        with pytest.raises(TypeError, match="Later has no close"):
+            gpu_closing(Later())
+
+    CHILDREN = []
+
+    def test_children(gpu_closing):
+        CHILDREN.append(gpu_closing(subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1)))
+        CHILDREN.append(multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)))
+        CHILDREN[1].start()
+        gpu_closing(CHILDREN[1])
+
+    def test_children_were_waited_for():
+        assert [CHILDREN[0].returncode, CHILDREN[1].exitcode] == [-15, -15]
 """
 
 
@@ -286,7 +305,9 @@ def test_whatever_happens_things_are_closed_last_one_first(run_plain, active):
         "of-module",
         "of-session",
     ]
-    assert inner.outcomes["test_fails"] == "failed, teardown failed"
+    assert {name: said for name, said in inner.outcomes.items() if said != "passed"} == {
+        "test_fails": "failed, teardown failed"
+    }
 
 
 def test_inactive_marks_and_fixtures_work_without_any_lease(run, folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 SUITE = """
-    import functools, threading, time
+    import asyncio, functools, threading, time
     from concurrent.futures import ThreadPoolExecutor
     import pytest
     from watcher import Watcher
@@ -113,6 +113,9 @@ SUITE = """
     def loop():
         return Loop()
 
+    def test_running_loop():
+        KEPT["loop"] = loop = asyncio.SelectorEventLoop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
     def test_given_by_its_fixture(poller): pass
     def test_given_and_held_by_the_thread(loop): pass
 
@@ -161,6 +164,7 @@ EXPECTED = {
     "test_close_that_hangs": r"still alive after Hanging\.close\(\), which did not return within 1 s",
     "test_close_that_raises": r"stopped by Raising\.close\(\), which raised OSError: planted",
     "test_event": r"stopped by Event\.set\(\)",
+    "test_running_loop": r"stopped by _UnixSelectorEventLoop\.stop\(\)",
     "test_given_by_its_fixture": r"stopped by Poller\.close\(\)",
     "test_given_and_held_by_the_thread": r"stopped by Loop\.close\(\)",
     "test_no_owner": r"left alone: nothing that closes it could be found",

@@ -34,6 +34,14 @@ REPLACE = msgspec.structs.replace
             ),
         ),
         (
+            {"closing": "terminate", "then": "wait"},
+            (None, None),
+            (
+                "fixture `solver` returns a Solver and nobody closes it: "
+                "write `yield` for `return`, and call its `terminate()` and `wait()` after the yield"
+            ),
+        ),
+        (
             {"yields": True, "closing": "shutdown"},
             ("Watcher", "stop"),
             (
@@ -100,4 +108,11 @@ def test_the_remedy_fits_how_the_thing_was_made(changes, keeper, said):
         keeper=keeper[0],
         closing=keeper[1],
     )
+    assert remedy(leak) == said
+
+
+def test_a_loop_that_runs_in_a_thread_cannot_be_closed_before_it_is_stopped():
+    leak = REPLACE(LEAK, what="asyncio.base_events:BaseEventLoop.run_forever", keeper="Loop", closing=None)
+    leak = REPLACE(leak, origin=REPLACE(LEAK.origin, fixture=None))
+    said = "call `loop.call_soon_threadsafe(loop.stop)`, join the thread and close the loop in a `finally`"
     assert remedy(leak) == said

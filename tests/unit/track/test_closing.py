@@ -3,12 +3,17 @@
 # ruff: noqa: D101, D102 - stand-ins whose names say it
 from __future__ import annotations
 
+import asyncio
+import multiprocessing
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import ThreadingHTTPServer
+from multiprocessing.pool import ThreadPool
 
 import pytest
 
-from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.closing import closing_method, closing_methods
 
 
 class Computing(type):
@@ -54,10 +59,39 @@ class Bound:
         return cls
 
 
+class Graceful:
+    """Like grpc's servers: by a call without arguments nothing is ended, it fails."""
+
+    def stop(self, grace):
+        return grace
+
+    def shutdown(self, *, now):
+        return now
+
+    async def close(self):
+        """Leave a coroutine that nobody awaits."""
+
+    @staticmethod
+    def terminate(which):
+        return which
+
+
+class Cancels(Graceful):
+    def cancel(self, why="", *, now=True):
+        return why, now
+
+
+class Own(subprocess.Popen):
+    def stop(self):
+        """End it in its own way."""
+
+
 @pytest.mark.parametrize(
     ("cls", "name"),
     [
         (Properties, None),
+        (Graceful, None),
+        (Cancels, "cancel"),
         (Stops, "stop"),
         (Block, "__exit__"),
         (Bound, "shutdown"),
@@ -81,3 +115,21 @@ def test_an_event_is_set_unless_its_class_knows_better():
 
     assert closing_method(threading.Event) == "set"
     assert closing_method(Latch) == "close"
+
+
+@pytest.mark.parametrize(
+    ("cls", "kind", "names"),
+    [
+        (subprocess.Popen, "process", ("terminate", "wait")),
+        (Own, "process", ("stop",)),
+        (multiprocessing.get_context("spawn").Process, "process", ("terminate", "join")),
+        (ThreadPool, "thread", ("terminate", "join")),
+        (ThreadingHTTPServer, "thread", ("shutdown", "server_close")),
+        (ThreadingHTTPServer, "fd", ("server_close",)),
+        (asyncio.SelectorEventLoop, "thread", ()),
+        (asyncio.SelectorEventLoop, "fd", ("close",)),
+        (Stops, "thread", ("stop",)),
+    ],
+)
+def test_what_takes_more_than_one_call(cls, kind, names):
+    assert closing_methods(cls, kind) == names

@@ -52,6 +52,14 @@ def returns_nothing():
     make()
 
 
+def uses_the_name(chunked_solver):
+    return make(chunked_solver)
+
+
+def returns_it_or_none(flag):
+    return make(flag) if flag else None
+
+
 class Suite:
     """A fixture of a class is indented."""
 
@@ -82,6 +90,16 @@ class Suite:
                 "+ chunked_solver.close()",
             ],
         ),
+        (
+            uses_the_name,
+            [
+                "- return make(chunked_solver)",
+                "+ chunked_solver_ = make(chunked_solver)",
+                "+ yield chunked_solver_",
+                "+ chunked_solver_.close()",
+            ],
+        ),
+        (returns_it_or_none, []),
         (yields_a_call, []),
         (ends_it_already, []),
         (returns_twice, []),
@@ -89,15 +107,26 @@ class Suite:
     ],
 )
 def test_an_edit_in_the_fixtures_own_words(function, expected):
-    assert edit(function.__code__, "ChunkedSolver", "close") == expected
+    assert edit(function.__code__, "ChunkedSolver", ("close",)) == expected
 
 
 def test_a_context_manager_is_put_around_the_yield():
-    found = edit(returns_a_name.__code__, "Solver", "__exit__")
+    found = edit(returns_a_name.__code__, "Solver", ("__exit__",))
     assert found == ["- return solver", "+ with solver:", "+     yield solver"]
-    assert edit(yields_a_name.__code__, "Solver", "__exit__") == []
+    assert edit(yields_a_name.__code__, "Solver", ("__exit__",)) == []
+
+
+def test_what_takes_two_calls_gets_both():
+    found = edit(returns_a_name.__code__, "Popen", ("terminate", "wait"))
+    assert found == ["- return solver", "+ yield solver", "+ solver.terminate()", "+ solver.wait()"]
+    found = edit(yields_a_name.__code__, "Popen", ("terminate", "wait"))
+    assert found == ["  yield solver", "+ solver.terminate()", "+ solver.wait()"]
+
+
+def test_a_word_of_the_language_is_no_name():
+    assert edit(returns_a_call.__code__, "Global", ("close",))[2] == "+ yield global_"
 
 
 def test_without_the_source_there_is_no_edit():
     code = compile("def fixture():\n    return 1\n", "<nowhere>", "exec").co_consts[0]
-    assert edit(code, "Solver", "close") == []
+    assert edit(code, "Solver", ("close",)) == []
