@@ -17,6 +17,7 @@ from pytest_gpuguard.hooks.exports import views, workflow_commands, write_step_s
 from pytest_gpuguard.hooks.known import Known
 from pytest_gpuguard.hooks.leaving import see_to_the_end
 from pytest_gpuguard.hooks.plug import Plug
+from pytest_gpuguard.hooks.settings import only_shows
 from pytest_gpuguard.hooks.sizing import SIZED
 from pytest_gpuguard.hooks.surroundings import ci_of, versions
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE
@@ -257,7 +258,7 @@ class Gather(Plug):
         self._report = self._build(int(session.exitstatus))
         # Where nothing ran, the last run that is worth a look is another one. A test may have forked, and the
         # child go on as a pytest of its own; the run is its parent's.
-        if happened(self._report) and self._folder.ours:
+        if happened(self._report) and self._folder.ours and not only_shows(session.config):
             self._write(self._report)
         return result
 
@@ -335,7 +336,7 @@ class Gather(Plug):
 
     def _run_level(self) -> list[str]:
         """Return why the run fails although no test does."""
-        if self._config.getoption("collectonly"):
+        if only_shows(self._config):
             return []
         found = [line for unmet in self.requirements for line in unmet(self._modes())]
         if self._settings.leaks != "error":

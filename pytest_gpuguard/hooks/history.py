@@ -73,6 +73,11 @@ class Remembering(Plug):
     ) -> None:
         self._config, self._profile, self._notes, self._spans = config, settings.profile, notes, spans
         self._shared: set[str] = set()
+        # Fixtures alone take less than their tests, and whoever debugs takes his time.
+        self._tells = not config.getoption("setuponly", False)
+
+    def pytest_enter_pdb(self) -> None:
+        self._tells = False
 
     def reported(self, report: pytest.TestReport) -> None:
         """Take the names of session fixtures with parameters, of which workers have heard."""
@@ -83,11 +88,10 @@ class Remembering(Plug):
         from pytest_gpuguard.plan.history import Measured, suggestions, wrong_claims
 
         spans = self._spans()
-        seconds = {span.nodeid: span.stop - span.start for span in spans}
         used = {
             span.nodeid: Measured(span.peak, span.reserved) for span in spans if span.peak or span.reserved
         }
-        self._keep(seconds, used)
+        self._keep(spans, used)
         lines = wrong_claims(used)
         self._notes += lines[:_SHOWN]
         if len(lines) > _SHOWN:
@@ -98,15 +102,21 @@ class Remembering(Plug):
             except OSError as problem:
                 self._notes.append(f"the profile could not be written: {problem}")
 
-    def _keep(self, seconds: dict[str, float], used: dict[str, Measured]) -> None:
+    def _keep(self, spans: Collection[TestSpan], used: dict[str, Measured]) -> None:
         from pytest_gpuguard.plan.history import stored
 
         place = _place(self._config)
-        if place is None or not seconds:
+        if place is None or not spans or not self._tells:
             return
         history = _read(place)
+        seconds = {span.nodeid: span.stop - span.start for span in spans if _ran(span, history)}
         history.learn(seconds, used, self._shared)
         try:
             write_whole(place, stored(history))
         except OSError as problem:
             self._notes.append(f"what tests take could not be kept: {problem}")
+
+
+def _ran(span: TestSpan, history: History) -> bool:
+    """Return whether a test has run: a skip is over at once, an expected failure that looks so is not."""
+    return span.outcome != "skipped" or span.stop - span.start >= history.seconds.get(span.nodeid, 0)

@@ -25,6 +25,7 @@ from pytest_gpuguard.hooks.markers import (
 )
 from pytest_gpuguard.hooks.needs import lacking
 from pytest_gpuguard.hooks.plug import Plug
+from pytest_gpuguard.hooks.settings import only_shows
 from pytest_gpuguard.hooks.uses import Uses
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Leasing(Plug):
             asked = True
             self._modules = frozenset(str(item.path) for item in items)
             config.pluginmanager.register(_Parts(self), "gpuguard-parts")
-        if asked:
+        if asked and not only_shows(config):
             self._attend()
 
     def _attend(self) -> None:

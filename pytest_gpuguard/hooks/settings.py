@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.hooks.options import Option
 
-__all__ = ["KINDS", "Settings", "is_active", "resolve"]
+__all__ = ["KINDS", "Settings", "is_active", "only_shows", "resolve"]
 
 #: The kinds of leak that can be asked for.
 KINDS = frozenset({"thread", "process", "pinned", "device", "stream", "event", "shm", "fd", "memory"})
@@ -74,6 +74,11 @@ def is_active(config: pytest.Config, environ: Mapping[str, str] = os.environ) ->
     if asked is None and "GPUGUARD" in environ:
         asked = _truth(environ["GPUGUARD"], "GPUGUARD (environment)")
     return bool(_from_ini(config, "gpuguard") if asked is None else asked)
+
+
+def only_shows(config: pytest.Config) -> bool:
+    """Return whether this run tells what it would do, and runs neither tests nor fixtures."""
+    return any(config.getoption(name, False) for name in ("collectonly", "setupplan"))
 
 
 def _from_ini(config: pytest.Config, name: str, kind: str = "flag") -> Any:

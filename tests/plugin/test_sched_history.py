@@ -106,3 +106,61 @@ def test_a_history_that_cannot_be_written_is_told_and_fails_nothing(run_plain):
 def test_without_a_cache_nothing_is_kept_and_nothing_fails(run_two):
     inner = run_two.watched("-p", "no:cacheprovider", test_it="def test_it(): pass\ndef test_b(): pass")
     assert inner.ret == 0, inner.out
+
+
+SLOW = """
+    import os, time
+    import pytest
+
+    @pytest.mark.skipif("SKIP" in os.environ, reason="slow")
+    @pytest.mark.gpu(pinned="1 MiB")
+    def test_slow():
+        time.sleep(0.3)
+
+    @pytest.mark.gpu(pinned="1 MiB")
+    @pytest.mark.xfail
+    def test_wrong():
+        time.sleep(0.2)
+        raise AssertionError
+"""
+
+
+def test_a_test_that_was_not_run_is_as_long_as_before(run):
+    first = stored(run.watched(test_it=SLOW))
+    assert first["seconds"]["test_it.py::test_slow"] >= 0.3
+    assert first["seconds"]["test_it.py::test_wrong"] >= 0.2
+    for shown in ("--setup-plan", "--setup-only"):
+        assert stored(run("--gpuguard", shown)) == first
+    run.setenv("SKIP", "1")
+    after = stored(run("--gpuguard"))
+    assert after["seconds"]["test_it.py::test_slow"] == first["seconds"]["test_it.py::test_slow"]
+    assert after["claims"] == first["claims"]
+
+
+def test_what_was_debugged_tells_nothing_of_how_long_tests_take(run_plain):
+    inner = run_plain(
+        "--gpuguard",
+        test_it="""
+            def test_debugged(pytestconfig):
+                pytestconfig.hook.pytest_enter_pdb(config=pytestconfig, pdb=None)
+        """,
+    )
+    assert (inner.ret, (inner.folder / HISTORY).exists()) == (0, False)
+
+
+def test_a_plan_claims_nothing_and_is_no_run(run):
+    inner = run(
+        "--gpuguard",
+        "--setup-plan",
+        "--gpuguard-require=gpu",
+        "--gpuguard-budget=pinned=1MiB",
+        test_it="""
+            import pytest
+
+            @pytest.mark.gpu(pinned="2 MiB")
+            def test_it(gpu, pinned_array): pass
+        """,
+    )
+    assert inner.ret == 0, inner.out
+    assert "GPG" not in inner.out
+    assert not list((inner.folder / ".pytest_cache/d/gpuguard").glob("*"))
