@@ -21,6 +21,9 @@ __all__ = ["Crashes"]
 
 _MOST_STACKS = 20_000
 _SILENT = "it left no stacks: killed from outside (such as for want of memory), or ended by os._exit"
+_INTERRUPTED = "it was interrupted: by SIGINT, or a test raised KeyboardInterrupt or called pytest.exit"
+    "it was interrupted: by SIGINT, or by a test that raised KeyboardInterrupt or called pytest.exit"
+)
 
 
 class Crashes(Plug):
@@ -50,6 +53,8 @@ class Crashes(Plug):
         self._begun: dict[str, tuple[float, tuple[str, int | None, str]]] = {}
         self._called: set[str] = set()
         self._leaving: dict[str, str] = {}
+        # Of workers that end by themselves xdist tells so, and takes the test in which they did for a crash.
+        self._silent: dict[str, str] = {}
         self._failures = 0
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
@@ -71,6 +76,8 @@ class Crashes(Plug):
     # Last, after who takes a death for a crash.
     @pytest.hookimpl(trylast=True, optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
+        if error == "keyboard-interrupt":
+            self._silent[node.gateway.id] = _INTERRUPTED
         if error is not None and node.gateway.id in self._leaving.values():
             vital = read_vital(self._folder.vital(node.gateway.id, "page"))
             self._died(node.gateway.id, vital.pid if vital else 0, "killed", "")
@@ -94,18 +101,20 @@ class Crashes(Plug):
         vital = read_vital(self._folder.vital(worker, "page"))
         why = self._folder.end_of(worker)
         stacks = why.get("stacks") or self._stacks(worker)
+        silent = self._silent.get(worker, _SILENT)
         shown = why.get("stall", {}).get("stacks", "")
         if stacks and not shown:
             shown = self._keep(worker, vital, stacks)
         # xdist's own line is kept, since people and tools know it.
         text = why.get("text") or f"{report.longrepr}\n{_told(worker, vital, crashitem)}"
-        report.longrepr = "\n".join([text, "", stacks[:_MOST_STACKS] or _SILENT])
+        report.longrepr = "\n".join([text, "", stacks[:_MOST_STACKS] or silent])
         begun, location = self._begun.pop(crashitem, (None, report.location))
         report.location = location
         report.duration = clock.monotonic() - begun if begun is not None else 0.0
         # What has passed its call and dies afterwards is an error, as it would be without workers.
         report.when = "teardown" if crashitem in self._called else "call"
-        self._record(crashitem, worker, vital, why, shown, stacks)
+        error = next((line for line in stacks.splitlines() if line.strip()), silent)
+        self._record(crashitem, worker, vital, why, shown, error)
 
     def _stacks(self, worker: str) -> str:
         try:
@@ -127,7 +136,7 @@ class Crashes(Plug):
         vital: Vital | None,
         why: dict[str, Any],
         shown: str,
-        stacks: str,
+        error: str,
     ) -> None:
         self._folder.forget_state(worker)
         self._died(worker, vital.pid if vital else 0, "killed" if why else "crashed", shown)
@@ -136,7 +145,6 @@ class Crashes(Plug):
             stall = {"at": at, **why["stall"], "nodeid": crashitem, "stacks": shown}
             self._add({"stalls": [stall], "deaths": why.get("deaths", [])})
             return
-        error = next((line for line in stacks.splitlines() if line.strip()), _SILENT)
         fault = {"kind": "crash", "code": "GPG602", "worker": worker, "nodeid": crashitem, "error": error}
         self._add({"faults": [fault | {"at": at, "state": shown}]})
 

@@ -79,6 +79,16 @@ def test_each_death_is_told_once_with_last_words(run_two, budget):
     until(lambda: Budget({}, budget).snapshot().holders == (), "the end of all leases")
 
 
+@pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "pytest.exit('enough')"])
+def test_a_worker_that_was_interrupted_was_not_killed(run_two, how):
+    inner = run_two.watched(test_it=f"import pytest\ndef test_a(): pass\ndef test_ends():\n    {how}")
+    assert inner.ret == 2
+    text = inner.text("test_ends")
+    assert "it was interrupted: " in text
+    assert "killed" not in text
+    assert [fault.error.partition(":")[0] for fault in inner.report.faults] == ["it was interrupted"]
+
+
 def test_maxfail_counts_deaths(run_two):
     inner = run_two.watched(
         "-x",
