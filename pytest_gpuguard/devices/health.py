@@ -6,7 +6,6 @@ the process ends. Whoever runs next in that process fails innocently.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from typing import Any
@@ -14,28 +13,8 @@ from typing import Any
 from pytest_gpuguard.devices.bounded import within
 from pytest_gpuguard.devices.trim import simulated, started
 
-__all__ = ["STICKY", "device_in_use", "glance", "possible", "unusable"]
+__all__ = ["device_in_use", "glance", "possible", "unusable"]
 
-#: Errors after which, as the driver's documentation says, the process has to be ended.
-STICKY = {
-    214: "CUDA_ERROR_ECC_UNCORRECTABLE",
-    220: "CUDA_ERROR_NVLINK_UNCORRECTABLE",
-    226: "CUDA_ERROR_CONTAINED",
-    700: "CUDA_ERROR_ILLEGAL_ADDRESS",
-    702: "CUDA_ERROR_LAUNCH_TIMEOUT",
-    710: "CUDA_ERROR_ASSERT",
-    714: "CUDA_ERROR_HARDWARE_STACK_ERROR",
-    715: "CUDA_ERROR_ILLEGAL_INSTRUCTION",
-    716: "CUDA_ERROR_MISALIGNED_ADDRESS",
-    717: "CUDA_ERROR_INVALID_ADDRESS_SPACE",
-    718: "CUDA_ERROR_INVALID_PC",
-    719: "CUDA_ERROR_LAUNCH_FAILED",
-    721: "CUDA_ERROR_TENSOR_MEMORY_LEAK",
-    810: "CUDA_ERROR_MPS_CLIENT_TERMINATED",
-    911: "CUDA_ERROR_EXTERNAL_DEVICE",
-}
-
-_RELAXED = 2  # CU_STREAM_CAPTURE_MODE_RELAXED
 #: Libraries that start CUDA in ways that :func:`~pytest_gpuguard.devices.trim.started` does not see.
 _OTHERS = ("cupy", "cuda.core", "pycuda", "jaxlib")
 
@@ -50,6 +29,8 @@ def _loaded() -> Any:
     """Return the driver's library if somebody has loaded it into this process, else None."""
     global _library  # noqa: PLW0603 - once found it stays: it is never unloaded
     if _library is None and hasattr(os, "RTLD_NOLOAD"):
+        import ctypes
+
         try:
             _library = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD)
         except OSError:
@@ -71,18 +52,22 @@ def _in_use() -> Any:
         return None
     if _library is None and started() is None and not any(name in sys.modules for name in _OTHERS):
         return None
-    driver, context = _loaded(), ctypes.c_void_p()
-    if driver is None or driver.cuCtxGetCurrent(ctypes.byref(context)) or not context.value:
+    driver = _loaded()
+    if driver is None:
         return None
-    return driver
+    from pytest_gpuguard.devices.contexts import current
+
+    return None if current(driver) is None else driver
 
 
 def device_in_use() -> str | None:
     """Return the model of the device of the calling thread's context; None without one."""
-    driver, device, name = _in_use(), ctypes.c_int(), ctypes.create_string_buffer(256)
-    if driver is None or driver.cuCtxGetDevice(ctypes.byref(device)):
+    driver = _in_use()
+    if driver is None:
         return None
-    return None if driver.cuDeviceGetName(name, len(name), device) else name.value.decode(errors="replace")
+    from pytest_gpuguard.devices.contexts import model
+
+    return model(driver)
 
 
 def glance() -> int:
@@ -91,7 +76,11 @@ def glance() -> int:
     Costs microseconds and waits for nothing: work that still runs may fail later.
     """
     driver = _in_use()
-    return 0 if driver is None else _sticky(_unseen(driver, driver.cuStreamQuery, None))
+    if driver is None:
+        return 0
+    from pytest_gpuguard.devices.contexts import glanced
+
+    return glanced(driver)
 
 
 def unusable(patience: float) -> int:
@@ -107,55 +96,10 @@ def unusable(patience: float) -> int:
     driver = _loaded()
     if driver is None:
         return 0
-    context = ctypes.c_void_p()
-    driver.cuCtxGetCurrent(ctypes.byref(context))
+    from pytest_gpuguard.devices.contexts import current, worked
+
+    context = current(driver)
     try:
-        return within(patience, lambda: _asked(driver, context))
+        return within(patience, lambda: worked(driver, context))
     except TimeoutError:
         return 0
-
-
-def _asked(driver: Any, current: ctypes.c_void_p) -> int:
-    if current.value and (code := _synchronized(driver, current)):
-        return code
-    count, flags, active = ctypes.c_int(), ctypes.c_uint(), ctypes.c_int()
-    if driver.cuDeviceGetCount(ctypes.byref(count)):
-        return 0  # CUDA was not started, or before a fork
-    for device in range(count.value):
-        state = driver.cuDevicePrimaryCtxGetState(device, ctypes.byref(flags), ctypes.byref(active))
-        if not state and active.value and (code := _of_device(driver, device)):
-            return code
-    return 0
-
-
-def _of_device(driver: Any, device: int) -> int:
-    context = ctypes.c_void_p()
-    # It is there already: this makes none, and lends it to this thread.
-    code = driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
-    if code:
-        return _sticky(code)
-    try:
-        return _synchronized(driver, context)
-    finally:
-        driver.cuDevicePrimaryCtxRelease(device)
-
-
-def _synchronized(driver: Any, context: ctypes.c_void_p) -> int:
-    driver.cuCtxSetCurrent(context)
-    return _sticky(_unseen(driver, driver.cuCtxSynchronize))
-
-
-def _unseen(driver: Any, call: Any, *arguments: Any) -> int:
-    """Return what a call returns, made so that it breaks nobody's capture of a graph."""
-    mode, exchange = ctypes.c_int(_RELAXED), getattr(driver, "cuThreadExchangeStreamCaptureMode", None)
-    if exchange is None:
-        return int(call(*arguments))
-    exchange(ctypes.byref(mode))
-    try:
-        return int(call(*arguments))
-    finally:
-        exchange(ctypes.byref(mode))
-
-
-def _sticky(code: int) -> int:
-    return code if code in STICKY else 0

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard import clock
-from pytest_gpuguard.devices.health import STICKY, glance, unusable
+from pytest_gpuguard.devices.health import glance, unusable
 from pytest_gpuguard.hooks.plug import Plug
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class StickyErrors:
 
     @property
     def _name(self) -> str:
+        from pytest_gpuguard.devices.contexts import STICKY
+
         return f"{STICKY[self._error]} ({self._error})"
 
     def look(self, report: pytest.TestReport, error: BaseException) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
-import struct
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,14 +29,12 @@ __all__ = [
     "until_one_ends",
 ]
 
-#: Bytes that are enough for a ``struct stat`` anywhere, and where in it the size and the last change are.
-_STATE, _SIZE, _CHANGED = 256, slice(48, 56), slice(88, 104)
 #: All but SIGKILL, SIGSTOP, and the two that the C library keeps to itself.
 _ALL_SIGNALS = (1 << 64) - 1 - sum(1 << number - 1 for number in (9, 19, 32, 33))
 
 
-#: Bound here: tests that are watched put something else in the place of both, and may fail with that.
-_list, _open = partial(os.listdir), partial(open)
+#: Bound here: tests that are watched put something else in their place, and may fail with that.
+_list, _open, _stat = partial(os.listdir), partial(open), partial(os.fstat)
 
 
 def exists() -> bool:
@@ -129,29 +125,14 @@ class Opened:
 def changes_of(fd: int) -> Callable[[], object]:
     """Return what returns the size of an open folder and when it was changed: it differs after a change.
 
-    Times alone are as coarse as the kernel's clock. Both are read from where the C library puts them: to work
-    out all that :func:`os.fstat` returns takes longer than the question itself.
+    Times alone are as coarse as the kernel's clock.
     """
 
-    def slowly() -> tuple[int, int]:
-        state = os.fstat(fd)
+    def ask() -> tuple[int, int]:
+        state = _stat(fd)
         return state.st_size, state.st_mtime_ns
 
-    state = ctypes.create_string_buffer(_STATE)
-    number, place = ctypes.c_int(fd), ctypes.byref(state)
-    try:
-        fstat = ctypes.PyDLL(None).fstat
-    except (AttributeError, OSError):  # glibc before 2.33
-        return slowly
-
-    def ask() -> bytes:
-        fstat(number, place)
-        whole = state.raw
-        return whole[_SIZE] + whole[_CHANGED]
-
-    # On 64 bits they are there, but nobody has promised that.
-    size, seconds, nanoseconds = struct.unpack("=qqq", ask())
-    return ask if (size, seconds * 10**9 + nanoseconds) == slowly() else slowly
+    return ask
 
 
 class Newest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import subprocess
@@ -137,16 +136,3 @@ def test_one_more_entry_is_told_though_the_clock_has_not_moved():
     finally:
         os.close(fd)
         shutil.rmtree(path)
-
-
-@pytest.mark.parametrize("lacking", ["the call", "the place"])
-def test_a_change_is_told_also_where_the_c_library_is_another(monkeypatch, folder, lacking):
-    path, fd = folder
-    if lacking == "the call":
-        monkeypatch.setattr(ctypes, "PyDLL", lambda _: object())
-    else:
-        monkeypatch.setattr(procfs, "_CHANGED", slice(72, 88))
-    ask = changes_of(fd)
-    assert ask() == (path.stat().st_size, 2)
-    os.utime(path, ns=(1, 3))
-    assert ask() == (path.stat().st_size, 3)
