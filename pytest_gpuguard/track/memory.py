@@ -32,6 +32,8 @@ _LEAST = 8 * MIB
 _PAGE = 4096
 #: What can confirm growth, and from how many bytes on.
 _AGREES = {"malloc": _LEAST, "locked": _ASKS, "regions": _LEAST}
+#: Bytes of growth that are put down to regions without a look, since Python's own blocks explain them.
+_TRUSTED = 16 * MIB
 _MANY_MODULES = 20
 #: Bytes of a block of Python's own allocator, as a mean.
 _BLOCK = 128
@@ -65,20 +67,6 @@ def _malloced() -> int:
     return int(mallinfo().hblkhd)
 
 
-def _levels() -> _Levels:
-    status = dict(
-        line.split(":", 1) for line in procfs.slurp("/proc/self/status").splitlines() if ":" in line
-    )
-    kib = {name: int(status.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem", "VmLck")}
-    return _Levels(
-        kib["RssAnon"] + kib["RssShmem"],
-        sys.getallocatedblocks() * _BLOCK,
-        _malloced(),
-        kib["VmLck"],
-        _regions(),
-    )
-
-
 def _regions() -> int:
     """Return the resident bytes of anonymous and shared regions but for the heap of small blocks."""
     total, counts = 0, False
@@ -89,6 +77,20 @@ def _regions() -> int:
         elif counts and words[0] == "Rss:":
             total += int(words[1]) * 1024
     return total
+
+
+def _levels(regions: Callable[[], int] | None = None) -> _Levels:
+    status = dict(
+        line.split(":", 1) for line in procfs.slurp("/proc/self/status").splitlines() if ":" in line
+    )
+    kib = {name: int(status.get(name, "0 kB").split()[0]) * 1024 for name in ("RssAnon", "RssShmem", "VmLck")}
+    return _Levels(
+        kib["RssAnon"] + kib["RssShmem"],
+        sys.getallocatedblocks() * _BLOCK,
+        _malloced(),
+        kib["VmLck"],
+        (regions or _regions)(),
+    )
 
 
 @dataclass(eq=False)
@@ -125,6 +127,8 @@ class MemoryProbe:
         self._pages = 0
         # What the system has told last, and the bytes that it means.
         self._told, self._told_of = b"", 0
+        # Of the regions as they were taken last, what nobody has looked at.
+        self._trusted = 0
         self._found: list[MemorySuspect] = []
         self._seen = 0
         self._modules = 0
@@ -159,10 +163,11 @@ class MemoryProbe:
 
     def sweep(self) -> None:
         """Put growth down to what is in force, once it is there for sure."""
-        if not self.moved():
+        if not self.moved() or self._explained():
             return
-        # A millisecond or two: asked for once, unless it is about to be held against somebody.
+        # Some milliseconds: asked for once, unless it is about to be held against somebody.
         levels = _levels()
+        self._trusted = 0
         if self._resident() > self._pages:
             grown = self._grown(levels)
             if grown:
@@ -175,6 +180,21 @@ class MemoryProbe:
         else:
             self._give_back(self._levels.resident - levels.resident)
         self._rebase(levels)
+
+    def _explained(self) -> bool:
+        """Go on from here without a look at the regions, where Python's own objects are all that has come.
+
+        They lie in regions, so these are taken to have grown by as much: rather too much than too little,
+        which could be held against the next one.
+        """
+        levels = _levels(lambda: self._levels.regions)
+        grown = levels.since(self._levels)
+        trusted = self._trusted + grown.resident
+        if not 0 < grown.resident <= grown.python or trusted > _TRUSTED:
+            return False
+        self._trusted = trusted
+        self._rebase(levels._replace(regions=levels.regions + grown.resident))
+        return True
 
     def _grown(self, levels: _Levels) -> dict[str, int]:
         """Return by how much memory has grown, by each source that confirms it; empty without any."""

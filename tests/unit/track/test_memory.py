@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
+
 import pytest
 
+from pytest_gpuguard.track import memory
 from pytest_gpuguard.track.memory import MIB, MemoryProbe
-from pytest_gpuguard.track.scope import Scene
+from pytest_gpuguard.track.scope import Owner, Scene
 
 
 @pytest.fixture
 def probe():
-    probe = MemoryProbe(Scene())
+    scene = Scene()
+    scene.begin(Owner("function", "test_it.py::test_one"), (), 0.0)
+    probe = MemoryProbe(scene)
     if probe.unable is not None:
         pytest.skip(probe.unable)
     undo = probe.install()
@@ -31,3 +36,51 @@ def test_growth_in_two_tests_in_a_row_is_told_twice(probe, monkeypatch):
     probe.sweep()
     resident += 64 * MIB
     assert pulse() != first
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Return the sizes that regions had where they were looked at, which costs milliseconds."""
+    taken = []
+    look = memory._regions
+
+    def regions():
+        taken.append(look())
+        return taken[-1]
+
+    monkeypatch.setattr(memory, "_regions", regions)
+    return taken
+
+
+def _until_moved(probe, kept):
+    """Make objects until more memory is used: there may be room for some in what was used before."""
+    for _ in range(100):
+        kept += [[] for _ in range(20_000)]
+        if probe.moved():
+            return
+    pytest.fail(f"{len(kept)} lists take no memory")
+
+
+def test_regions_are_not_looked_at_while_python_s_own_objects_explain_what_has_come(probe, looks):
+    kept = []
+    for _ in range(2):
+        _until_moved(probe, kept)
+        probe.sweep()
+        assert not probe.moved()
+    assert not looks
+    # Only for so long: nobody knows how much of it there is in regions.
+    for _ in range(6):
+        _until_moved(probe, kept)
+        probe.sweep()
+    assert 1 <= len(looks) <= 3
+
+
+def test_what_has_come_beside_python_s_objects_is_looked_at_and_told(probe, looks):
+    block = mmap.mmap(-1, 12 * MIB)
+    block.write(b"x" * len(block))
+    probe.sweep()
+    assert looks
+    (suspect,) = probe._found
+    assert suspect.nbytes > 10 * MIB
+    assert suspect.sources["regions"] > 8 * MIB
+    block.close()
