@@ -22,8 +22,6 @@ __all__ = ["Crashes"]
 _MOST_STACKS = 20_000
 _SILENT = "it left no stacks: killed from outside (such as for want of memory), or ended by os._exit"
 _INTERRUPTED = "it was interrupted: by SIGINT, or a test raised KeyboardInterrupt or called pytest.exit"
-    "it was interrupted: by SIGINT, or by a test that raised KeyboardInterrupt or called pytest.exit"
-)
 
 
 class Crashes(Plug):

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from pytest_gpuguard.hooks.probes import probes_for
-from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.probe import Paced
 from pytest_gpuguard.track.procfs import Newest, changes_of
 from pytest_gpuguard.track.scope import Scene
