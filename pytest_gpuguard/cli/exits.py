@@ -19,7 +19,7 @@ class Exit(IntEnum):
     NOTHING = 3
     """There is nothing to look at."""
     UNREADABLE = 4
-    """The data is broken, or newer than this version."""
+    """The data is broken, or newer than this version; or a file cannot be read or written."""
     BUSY = 5
     """A lock was not had in time."""
     BUG = 70

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from typing import Any
@@ -12,8 +13,12 @@ from pytest_gpuguard import __version__
 from pytest_gpuguard.cli.exits import Exit
 from pytest_gpuguard.errors import GuardError
 from pytest_gpuguard.ledger.errors import LedgerBusy
+from pytest_gpuguard.report.lines import printable
 
 __all__ = ["Verbs", "wants_color"]
+
+#: What the system says of a write, without a name.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Verbs(click.Group):
@@ -32,7 +37,10 @@ class Verbs(click.Group):
             ctx.exit(Exit.BUSY if isinstance(error, LedgerBusy) else Exit.UNREADABLE)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the user gets a status and words
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user gets a status and words
+            if isinstance(error, OSError) and (error.filename or error.errno in _FULL):
+                click.secho(_words(error), fg="red", err=True)
+                ctx.exit(Exit.UNREADABLE)
             click.echo(traceback.format_exc(), err=True)
             click.secho(
                 f"this is a fault of pytest-gpuguard {__version__} itself; "
@@ -41,6 +49,11 @@ class Verbs(click.Group):
                 err=True,
             )
             ctx.exit(Exit.BUG)
+
+
+def _words(error: OSError) -> str:
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return printable(f"{place}{error.strerror}")
 
 
 def wants_color(choice: str) -> bool | None:

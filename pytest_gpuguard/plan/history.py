@@ -68,7 +68,7 @@ def read_history(stored: bytes) -> History:
     """Return what was stored, as :func:`stored` made it; nothing, where that is not to be understood."""
     try:
         return msgspec.json.decode(stored, type=History)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return History()
 
 

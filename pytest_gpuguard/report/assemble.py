@@ -33,7 +33,7 @@ def assemble(folder: Path, *, alive: bool) -> RunReport:
         head = json.loads((folder / HEAD).read_bytes())
         run = msgspec.convert(head["run"], Run)
         settings = msgspec.convert(head["settings"], dict[str, Setting])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{folder / HEAD} cannot be read: {error}"
         raise UnreadableError(message) from None
     gathered, read = Gathered(), _Reader()

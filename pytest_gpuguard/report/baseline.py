@@ -72,7 +72,7 @@ def read_baseline(encoded: bytes, name: str) -> Baseline:
         for entry in baseline.leaks:
             if entry.until is not None:
                 date.fromisoformat(entry.until)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         message = f"{name} is no baseline: {error}"
         raise UnreadableError(message) from None
     if baseline.baseline_version > VERSION:

@@ -10,6 +10,7 @@ import base64
 import gzip
 import hashlib
 import re
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,7 +91,7 @@ def record_in(page: bytes) -> bytes | None:
         return None
     try:
         return gzip.decompress(base64.b64decode(match[1]))
-    except (ValueError, OSError, EOFError):
+    except (ValueError, OSError, EOFError, zlib.error):
         return None
 
 

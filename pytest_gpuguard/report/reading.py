@@ -31,7 +31,7 @@ def read_report(encoded: bytes, name: str) -> RunReport:
     """
     try:
         plain = msgspec.json.decode(encoded)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         message = f"{name} is no JSON: {error}"
         raise UnreadableError(message) from None
     version = plain.get("schema_version") if isinstance(plain, dict) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 import msgspec
 import pytest
@@ -26,6 +28,9 @@ def run(*arguments, **options):
         (LedgerBusy("not had in 2 s"), Exit.BUSY, "GPG304: not had in 2 s"),
         (LedgerUnsafe("is a link"), Exit.UNREADABLE, "GPG306: is a link"),
         (GuardError("GPG501", "cannot be read"), Exit.UNREADABLE, "GPG501: cannot be read"),
+        (PermissionError(13, "Permission denied", "/x/y"), Exit.UNREADABLE, "/x/y: Permission denied"),
+        (OSError(errno.ENOSPC, "No space left"), Exit.UNREADABLE, "No space left"),
+        (OSError(errno.EBADF, "Bad file descriptor"), Exit.BUG, "a fault of pytest-gpuguard"),
         (ZeroDivisionError("oops"), Exit.BUG, "a fault of pytest-gpuguard"),
         (click.UsageError("no such thing"), Exit.USAGE, "no such thing"),
     ],

@@ -31,6 +31,7 @@ def test_the_last_run_counts_as_much_as_all_before_it():
 def test_what_is_not_understood_is_nothing():
     assert read_history(b'{"seconds": {"a": "long"}}') == History()
     assert read_history(b"") == History()
+    assert read_history(b'{"later": ' + b"[" * 100_000) == History()
     assert read_history(b'{"seconds": {"\xff": 1}}') == History()
     assert read_history(b'{"seconds": {"a": 1.0}, "of later versions": 1}').seconds == {"a": 1.0}
 

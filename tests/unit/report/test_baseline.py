@@ -95,6 +95,7 @@ def test_a_baseline_goes_there_and_back_in_a_stable_order():
     [
         ("", "is no baseline"),
         ("[]", "is no baseline"),
+        ('{"later": ' + "[" * 100_000, "is no baseline"),
         ('{"leaks": [{"fingerprint": "v1:0"}]}', "is no baseline"),
         (
             '{"leaks": [{"fingerprint": "f", "title": "t", "reason": "r", "accepted": "", "until": "May"}]}',

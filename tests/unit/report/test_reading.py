@@ -101,13 +101,15 @@ class _Broken:
     [
         _Broken(b"", "it is no JSON"),
         _Broken(b'{"schema_version": 1, "gro', "it is no JSON"),
+        _Broken(b"[" * 100_000, "it is no JSON"),
+        _Broken(b'{"schema_version": 1, "groups": "\xff"}', "it is no JSON"),
         _Broken(b"[1, 2]", "no record of a run"),
         _Broken(b"{}", "it has no schema_version"),
         _Broken(b'{"schema_version": 1}', "no record of a run"),
         _Broken(b'{"schema_version": 1, "groups": [{"leaks": [{"subject": 3}]}]}', "no record of a run"),
         _Broken(b'{"schema_version": 1, "groups": [], "tests": 3}', "no record of a run"),
     ],
-    ids=lambda broken: broken.encoded.decode()[:40] or "empty",
+    ids=lambda broken: broken.encoded.decode(errors="replace")[:40] or "empty",
 )
 def test_what_is_no_record_is_refused_in_one_sentence(broken):
     with pytest.raises(UnreadableError, match=broken.said) as caught:

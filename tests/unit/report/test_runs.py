@@ -116,7 +116,9 @@ def test_a_journal_with_torn_and_strange_lines_gives_all_the_others(cut):
     for place, at in enumerate([0.5, 1.5, 1.5, 1.75, 2.0]):
         sheet.times[place] = at
     with (cut / JOURNALS / "gw0-7.jsonl").open("ab") as file:
-        file.write(b'\xff\xfe\n[1]\n{"end": 3}\n{"from_the_future": 1}\n{"end": "t.py::c", "sta')
+        file.write(
+            b"[" * 100_000 + b'\n\xff\xfe\n[1]\n{"end": 3}\n{"from_the_future": 1}\n{"end": "t.py::c", "sta'
+        )
     report = load(cut)
     assert [(span.nodeid, span.start, span.stop, span.outcome) for span in report.tests] == [
         ("t.py::a", 0.5, 1.5, "failed"),
@@ -151,8 +153,9 @@ def test_a_crash_that_the_controller_saw_ends_the_test_that_ran(cut):
     assert report.unfinished == []
 
 
-def test_a_head_that_cannot_be_read_is_one_sentence(cut):
-    (cut / HEAD).write_text("{")
+@pytest.mark.parametrize("head", ["{", "[" * 100_000], ids=["torn", "deep"])
+def test_a_head_that_cannot_be_read_is_one_sentence(cut, head):
+    (cut / HEAD).write_text(head)
     with pytest.raises(UnreadableError, match="cannot be read"):
         load(cut)
 
