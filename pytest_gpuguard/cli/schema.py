@@ -11,13 +11,13 @@ __all__ = ["schema"]
 @click.argument("what", type=click.Choice(["report", "baseline"]))
 def schema(what: str) -> None:
     """Print the JSON Schema of the record of a run, or of the baseline."""
-    if what == "report":
-        from pytest_gpuguard.report.schema import shipped
+    from pytest_gpuguard.report.schema import schema_of, shipped
 
+    if what == "report":
         click.echo(shipped(), nl=False)
         return
     import msgspec
 
     from pytest_gpuguard.report.baseline import Baseline
 
-    click.echo(msgspec.json.format(msgspec.json.encode(msgspec.json.schema(Baseline)), indent=1))
+    click.echo(msgspec.json.format(msgspec.json.encode(schema_of(Baseline)), indent=1))

@@ -81,6 +81,6 @@ def test_what_has_come_beside_python_s_objects_is_looked_at_and_told(probe, look
     probe.sweep()
     assert looks
     (suspect,) = probe._found
-    assert suspect.nbytes > 10 * MIB
+    assert suspect.nbytes > 8 * MIB
     assert suspect.sources["regions"] > 8 * MIB
     block.close()
