@@ -27,11 +27,11 @@ def _held(*bunches):
 
 
 def _calls(function):
-    """Return how often each function in C was called by Python code."""
+    """Return how often each function of the collector was called by Python code."""
     calls = Counter()
 
     def count(_, event, called):
-        if event == "c_call":
+        if event == "c_call" and called.__module__ == "gc":
             calls[called.__name__] += 1
 
     gc.collect()
@@ -46,9 +46,9 @@ def _calls(function):
 def test_all_things_are_looked_for_in_one_walk():
     KEPT["all"] = [np.zeros(3) for _ in range(50)]
     bunches = [[array] for array in KEPT["all"]]
-    one, all_ = (_calls(lambda some=some: kept_by_traceback(some)) for some in (bunches[:1], bunches))
-    assert one["get_objects"] == all_["get_objects"] == 1
-    assert one["get_referrers"] == all_["get_referrers"] < 5
+    kept = _calls(lambda: kept_by_traceback(bunches))
+    assert kept["get_objects"] == 1
+    assert kept["get_referrers"] < len(bunches) / 2
     assert _calls(lambda: _held(*bunches))["get_objects"] == 1
     assert _calls(_held)["get_objects"] == 0
 
