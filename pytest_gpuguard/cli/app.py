@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 from pytest_gpuguard import __version__
@@ -34,6 +37,9 @@ __all__ = ["main"]
 def main(ctx: click.Context, color: str) -> None:
     """Look after CUDA test suites: the demo, reports, budgets, the state of this host."""
     ctx.color = wants_color(color)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of the suite are of any language, whatever that of the terminal.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for verb in (

@@ -107,7 +107,7 @@ def _lines(run: RunReport, verbosity: int) -> list[Line]:
 def _write(text: str, output: Path | None) -> None:
     text = text if text.endswith("\n") else f"{text}\n"
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(text.encode(), nl=False)  # as in a file, whatever the terminal speaks
     else:
         output.write_text(text, encoding="utf-8")
         click.echo(f"written: {output}", err=True)

@@ -89,6 +89,18 @@ def test_json_is_what_the_schema_says_and_can_be_shown_again(tmp_path):
     assert _call("report", tmp_path / "again.json").stdout == _call("report").stdout
 
 
+@pytest.mark.parametrize("form", ["text", "html", "json", "markdown", "trace"])
+def test_names_that_the_terminal_cannot_write_are_written_all_the_same(form, cache):
+    report = read()
+    foreign = encode(report).replace(report.tests[0].nodeid.encode(), "t.py::test_\u65e5".encode())
+    (cache / "foreign.json").write_bytes(foreign)
+    runner = CliRunner(charset="latin-1")
+    result = runner.invoke(main, ["report", "-vv", "-f", form, str(cache / "foreign.json")])
+    assert result.exit_code == Exit.FINE, result.output
+    name = b"test_\\u65e5" if form == "text" else "test_\u65e5".encode()
+    assert name in result.stdout_bytes or form in {"html", "markdown"}
+
+
 @pytest.mark.usefixtures("cache")
 def test_check_ends_with_one_where_a_leak_is_not_tolerated(tmp_path):
     assert "leaks left" in _call("report", "--check", status=Exit.FINDINGS).stdout
