@@ -72,7 +72,7 @@ LIMITS: Region = ((1 << 60) + (1 << 59), 1 << 61)
 _RESOURCE = re.compile(r"[a-z0-9._-]{1,64}")
 
 
-def check_resource(name: str) -> str:
+def check_resource(name: object) -> str:
     """Return ``name`` in lower case (device uuids carry capitals).
 
     Raises
@@ -80,7 +80,7 @@ def check_resource(name: str) -> str:
     ValueError
         When it is not one to 64 of ``a-z 0-9 . _ -``.
     """
-    lowered = name.lower()
+    lowered = name.lower() if isinstance(name, str) else ""
     if _RESOURCE.fullmatch(lowered) is None:
         message = f"a resource is named by 1 to 64 of a-z 0-9 . _ - such as 'pinned', got {name!r}"
         raise ValueError(message)

@@ -35,6 +35,7 @@ def test_a_capability_has_three_spellings(given):
         ({"capability": "new"}, "capability: expected a compute capability"),
         ({"resources": 3}, "resources: expected a dictionary"),
         ({"resources": {"a b": 3}}, "resources: a resource is named by"),
+        ({"resources": {1: 3}}, "resources: a resource is named by"),
     ],
 )
 def test_what_is_no_demand_is_said_with_its_keyword(arguments, said):
