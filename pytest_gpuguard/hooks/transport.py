@@ -7,6 +7,7 @@ list of tests, hence is there when the list arrives. Other hosts cannot write it
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,9 @@ def send_to(node: Any, folder: Path, shared: Sequence[str] | None) -> None:
     shared
         Names of session fixtures that are known to have parameters; None when nobody asks for them.
     """
-    folder.mkdir(exist_ok=True)
+    # Another run may have cleared the cache, with the folder of this one: then nothing is published.
+    with contextlib.suppress(OSError):
+        folder.mkdir(exist_ok=True)
     node.workerinput[_FOLDER] = str(folder)
     node.workerinput[_SHARED] = shared
 
@@ -104,7 +107,8 @@ class Publisher(Plug):
         from pytest_gpuguard.hooks.offers import offer_of
 
         offer = offer_of(session.items, self._leasing, self._params)
-        write_whole(self._path, msgspec.json.encode(offer))
+        with contextlib.suppress(OSError):
+            write_whole(self._path, msgspec.json.encode(offer))
         if offer.needs:
             # A tenth of a second, by now of nobody's test and while other workers collect.
             importlib.import_module("pytest_gpuguard.budget.claimant")

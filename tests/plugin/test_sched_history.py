@@ -164,3 +164,28 @@ def test_a_plan_claims_nothing_and_is_no_run(run):
     assert inner.ret == 0, inner.out
     assert "GPG" not in inner.out
     assert not list((inner.folder / ".pytest_cache/d/gpuguard").glob("*"))
+
+
+def test_another_run_that_clears_the_cache_meanwhile_ends_nothing(run_two):
+    conftest = """
+        import shutil
+
+        def pytest_collection_modifyitems(config):
+            if hasattr(config, "workerinput"):
+                shutil.rmtree(config.cache.mkdir("gpuguard"), ignore_errors=True)
+    """
+    inner = run_two.watched(
+        conftest=conftest,
+        test_it="""
+            import os
+            import pytest
+
+            @pytest.mark.xdist_group("one")
+            @pytest.mark.parametrize("n", range(4))
+            def test_it(n):
+                if n == 1 and os.environ["PYTEST_XDIST_WORKER"] in {"gw0", "gw1"}:
+                    os._exit(3)
+        """,
+    )
+    assert "1 failed, 3 passed" in inner.out
+    assert "the record could not be written: " in inner.out
