@@ -12,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from pytest_gpuguard import clock
+from pytest_gpuguard.track.keepers import own
 from pytest_gpuguard.track.words import sound
 from pytest_gpuguard.units import format_seconds
 
@@ -55,7 +56,7 @@ def see_to_the_end(
 
 def _named(found: list[ThreadSuspect]) -> str:
     names = [
-        f"{one.title} ({sound(one.thread.name)!r}, from {one.birth.test or 'before the first test'})"
+        f"{one.title} ({sound(own(one.thread, 'name'))!r}, from {one.birth.test or 'before the first test'})"
         for one in found[:_MOST]
     ]
     more = [f"{len(found) - _MOST} more"] if len(found) > _MOST else []

@@ -17,6 +17,7 @@ _STEPS = {
     "multiprocessing.pool:Pool": ("terminate", "join"),
     "socketserver:BaseServer": ("shutdown", "server_close"),
 }
+_Event = threading.Event  # bound here: a suite may put something else in its place
 _LOOP = "asyncio.events:AbstractEventLoop"
 _LATER = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
@@ -76,7 +77,7 @@ def closing_methods(cls: type, kind: str = "") -> tuple[str, ...]:
             return (own,) if own else steps[1:] if kind == "fd" and steps[0] == "shutdown" else steps
     found = _offered(bases, (*_NAMES, "__exit__"))
     # Who waits for nothing but an event ends when that comes.
-    return (found,) if found else ("set",) if issubclass(cls, threading.Event) else ()
+    return (found,) if found else ("set",) if issubclass(cls, _Event) else ()
 
 
 def closing_method(cls: type, kind: str = "") -> str | None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from pytest_gpuguard.track.keepers import own
 from pytest_gpuguard.track.scope import Birth, Owner
 from pytest_gpuguard.track.tasks import RawThread
 
@@ -203,9 +204,9 @@ class DeathWatch:
         thread = args.thread
         if thread is None or args.exc_type is SystemExit:
             return
-        if not self._expected(f"Exception in thread {thread.name}", raw=False):
+        if not self._expected(f"Exception in thread {own(thread, 'name')}", raw=False):
             birth = self._probe.birth_of(thread)
-            self._note(thread.name, birth.what if birth else thread.name, args.exc_value, birth)
+            self._note(own(thread, "name"), birth.what if birth else thread.name, args.exc_value, birth)
 
     def _raw_died(self, args: sys.UnraisableHookArgs) -> None:
         # Not by the makers: the thread has left its function, and is no longer written down as running.

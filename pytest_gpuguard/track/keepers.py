@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["keeper_of", "target_name"]
+__all__ = ["keeper_of", "own", "target_name"]
+
+
+#: Bound here: a suite puts something else in the place of the classes, and of what they define.
+_Thread, _Timer = threading.Thread, threading.Timer
+_PLAIN = {name: vars(_Thread)[name] for name in ("daemon", "ident", "is_alive", "join", "name", "native_id")}
+
+
+def own(thread: threading.Thread, name: str) -> Any:
+    """Return an attribute of a thread as Python defines it, whatever the thread's own class made of that."""
+    return _PLAIN[name].__get__(thread)
 
 
 def _target_of(thread: threading.Thread) -> Callable[..., object]:
     """Return what the thread runs: its target without what was bound to it, or the ``run`` of its class."""
-    target = thread.function if isinstance(thread, threading.Timer) else getattr(thread, "_target", None)
+    target = thread.function if isinstance(thread, _Timer) else getattr(thread, "_target", None)
     while isinstance(target, functools.partial):
         target = target.func
     return target if callable(target) else type(thread).run
@@ -44,7 +54,7 @@ def keeper_of(thread: threading.Thread) -> object | None:
     bound = getattr(target, "__self__", None)
     if bound is not None and not isinstance(bound, types.ModuleType | type):
         return bound  # type: ignore[no-any-return]
-    if type(thread).run is not threading.Thread.run:
+    if type(thread).run is not _Thread.run:
         return thread
     for argument in getattr(thread, "_args", ()):
         if isinstance(argument, weakref.ref) and (alive := argument()) is not None:

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.closing import closing_method, is_loop
+from pytest_gpuguard.track.keepers import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ def reap_thread(thread: threading.Thread, keeper: object | None, timeout: float)
     timeout
         Seconds for the close, and again for the thread's end.
     """
-    if not thread.is_alive():
+    if not own(thread, "is_alive")():
         return "stopped before its turn: it ended with another one"
     name = _ending(keeper)
     if name is None:
@@ -72,7 +73,7 @@ def reap_thread(thread: threading.Thread, keeper: object | None, timeout: float)
     call = f"{type(keeper).__name__}.{name}()"
     problem = _bounded(lambda: _end(keeper, name), timeout)
     with contextlib.suppress(RuntimeError):  # a thread cannot join itself
-        thread.join(timeout)
-    if thread.is_alive():
+        own(thread, "join")(timeout)
+    if own(thread, "is_alive")():
         return f"still alive after {call}" + (f", which {problem}" if problem else "")
     return f"stopped by {call}" + (f", which {problem}" if problem else "")

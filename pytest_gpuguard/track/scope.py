@@ -78,6 +78,9 @@ class Birth(msgspec.Struct, eq=False):
     reported: bool = False
 
 
+#: Bound here: a test puts something else in their place, and starts threads meanwhile.
+_get_ident, _main_thread = threading.get_ident, threading.main_thread
+
 #: Owner of what is made before the first test or between tests; it never ends, so it is never judged.
 BEFORE = Owner("session", "")
 
@@ -204,7 +207,7 @@ class Scene:
         stack
             The makers, innermost first.
         """
-        now, in_main = clock.monotonic(), threading.get_ident() == threading.main_thread().ident
+        now, in_main = clock.monotonic(), _get_ident() == _main_thread().ident
         maker = None if in_main else next(filter(None, (find() for find in self.makers)), None)
         if maker is not None:
             self.stir()

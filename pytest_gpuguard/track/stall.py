@@ -14,6 +14,8 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, NamedTuple
 
+from pytest_gpuguard.track.keepers import own
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +48,7 @@ def all_stacks(*, main: bool = True) -> str:
     main
         With the main thread's.
     """
-    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    names = {own(thread, "ident"): own(thread, "name") for thread in threading.enumerate()}
     parts = []
     left_out = {threading.get_ident(), *(() if main else (threading.main_thread().ident,))}
     for ident, frame in sys._current_frames().items():  # noqa: SLF001 - the documented way to other threads' stacks

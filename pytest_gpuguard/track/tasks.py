@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard import clock
 from pytest_gpuguard.track import natives, procfs
+from pytest_gpuguard.track.keepers import own
 from pytest_gpuguard.track.leak import trace
 from pytest_gpuguard.track.looking import LookingProbe
 from pytest_gpuguard.track.probe import Suspect
@@ -273,7 +274,9 @@ class TaskProbe(LookingProbe[_Task]):
     def look(self) -> Mapping[int, _Task]:
         # Raw and native threads that ask who they are get a dummy there.
         python = {
-            thread.native_id for thread in threading.enumerate() if type(thread).__name__ != "_DummyThread"
+            own(thread, "native_id")
+            for thread in threading.enumerate()
+            if type(thread).__name__ != "_DummyThread"
         }
         found = {}
         end = clock.monotonic() + _COMES_WITHIN

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.closing import closing_method
 from pytest_gpuguard.track.holding import holds
-from pytest_gpuguard.track.keepers import keeper_of, target_name
+from pytest_gpuguard.track.keepers import keeper_of, own, target_name
 from pytest_gpuguard.track.leak import trace
 from pytest_gpuguard.track.libraries import kept_for_good
 from pytest_gpuguard.track.objects import of_class
@@ -51,6 +51,9 @@ _STOPPED_AT_EXIT = frozenset(
 )
 
 _SERIAL = itertools.count()
+
+#: Bound here: a test puts something else in their place, and is to be left alone by us.
+_enumerate, _get_ident = threading.enumerate, threading.get_ident
 
 
 class ThreadSuspect(Suspect):
@@ -90,13 +93,13 @@ class ThreadSuspect(Suspect):
         return [thing for thing in (self.thread, self.keeper) if thing is not None]
 
     def cpu_seconds(self) -> float | None:
-        return procfs.cpu_seconds(f"self/task/{self.thread.native_id}")
+        return procfs.cpu_seconds(f"self/task/{own(self.thread, 'native_id')}")
 
     def subject(self, places: Places) -> dict[str, Any]:
-        running = sys._current_frames().get(self.thread.ident or 0)  # noqa: SLF001 - the documented way
+        running = sys._current_frames().get(own(self.thread, "ident") or 0)  # noqa: SLF001 - the documented way
         return {
-            "name": sound(self.thread.name),
-            "daemon": self.thread.daemon,
+            "name": sound(own(self.thread, "name")),
+            "daemon": own(self.thread, "daemon"),
             "target": self.what,
             "now": trace(places.read(capture(running))),
         }
@@ -166,18 +169,19 @@ class ThreadProbe:
     def record(self, thread: threading.Thread, frame: FrameType) -> None:
         """Remember where ``thread`` is started; a second start is refused by Python and is no new birth."""
         if self.birth_of(thread) is None:
-            setattr(thread, self._record, self._scene.born(target_name(thread), capture(frame)))
+            vars(thread)[self._record] = self._scene.born(target_name(thread), capture(frame))
             self._started = next(self._counter)
 
     def birth_of(self, thread: threading.Thread) -> Birth | None:
         """Return the record of ``thread``, or None when it was started before we looked."""
-        return getattr(thread, self._record, None)
+        return vars(thread).get(self._record)
 
     def _birth_of_caller(self) -> Birth | None:
         # Not by current_thread(): in a raw thread that would add a dummy to the suite's list of threads.
-        caller = threading.get_ident()
+        caller = _get_ident()
         return next(
-            (self.birth_of(thread) for thread in threading.enumerate() if thread.ident == caller), None
+            (self.birth_of(thread) for thread in _enumerate() if own(thread, "ident") == caller),
+            None,
         )
 
     def moved(self) -> bool:
@@ -223,7 +227,7 @@ class ThreadProbe:
         return [
             entry
             for entry in self._living()
-            if not entry.thread.daemon and entry.what not in _STOPPED_AT_EXIT
+            if not own(entry.thread, "daemon") and entry.what not in _STOPPED_AT_EXIT
         ]
 
     @property
@@ -234,9 +238,9 @@ class ThreadProbe:
     watching = ("threading",)
 
     def _living(self) -> Iterator[ThreadSuspect]:
-        for thread in threading.enumerate():
+        for thread in _enumerate():
             birth = self.birth_of(thread)
-            if birth is not None and thread.is_alive():
+            if birth is not None and own(thread, "is_alive")():
                 yield ThreadSuspect(thread, birth)
 
 
