@@ -5,6 +5,7 @@ One object holds the parts of :mod:`pytest_gpuguard.track` together; its hooks t
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from pytest_gpuguard.track.tracker import FINE, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from types import CodeType
+    from types import CodeType, FrameType
 
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
@@ -288,10 +289,20 @@ class Guard(Plug):
             self.errors[when] = wrong.value
             self.verdict.demand()
         if when != "teardown":
-            scene.phase = "call" if when == "setup" and wrong is None else "teardown"
+            # The call gives what its hooks return, a list: a subtest that passes gives nothing.
+            if when == "setup" or (wrong is None and call.result is not None) or not self._is_inside():
+                scene.phase = "call" if when == "setup" and wrong is None else "teardown"
             scene.touch(clock.monotonic())
         elif not self.tracker.still() and self.verdict.stirred():
             self.verdict.demand()
+
+    def _is_inside(self) -> bool:
+        """Return whether the test itself goes on, as it does when a subtest is reported."""
+        code = _code(getattr(self.item, "runtest", None))
+        frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the documented way
+        while frame is not None and frame.f_code is not code:
+            frame = frame.f_back
+        return frame is not None
 
     def note(self, report: pytest.TestReport) -> None:
         """Note how a phase has ended: the worst outcome of a test's phases counts."""

@@ -391,3 +391,51 @@ def test_wide_leaks_found_after_the_last_test_fail_the_run(run):
     )
     assert "of_module" in _owners(inner)
     assert inner.report.run.exit_status == inner.ret != 0
+
+
+SUBTESTS = """
+    import threading, time, unittest
+    import pytest
+    from watcher import Watcher
+
+    def test_fixture(subtests):
+        for n in range(3):
+            with subtests.test(n=n):
+                assert n != 1
+                Watcher().start()
+
+    class Case(unittest.TestCase):
+        def test_method(self):
+            for n in range(3):
+                with self.subTest(n=n):
+                    self.assertNotEqual(n, 1)
+                    Watcher().start()
+
+    def test_hangs(subtests):
+        for n in range(2):
+            with subtests.test(n=n):
+                time.sleep(30 * n)
+
+    @pytest.fixture
+    def late():
+        yield
+        Watcher().start()
+
+    def test_late(subtests, late):
+        with subtests.test():
+            pass
+"""
+
+
+def test_a_test_is_in_its_call_after_a_subtest_too(run):
+    inner = run.watched("--gpuguard-stall-end=1s", test_it=SUBTESTS)
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    phases = {(leak.origin.nodeid.rpartition("::")[2], leak.origin.phase) for leak in leaks}
+    assert phases == {("test_fixture", "call"), ("test_method", "call"), ("test_late", "teardown")}
+    assert len(leaks) == 5
+    (stall,) = inner.report.stalls
+    assert (stall.nodeid, stall.phase, stall.how) == (
+        "test_it.py::test_hangs",
+        "call",
+        "its wait was interrupted",
+    )
