@@ -24,6 +24,8 @@ Role = Literal["test", "fixture", "app", "library", "harness"]
 
 _DEPTH = 24
 _ABSOLUTE = re.compile(r"(?:(?<=[=:,;\s'\"(])|^)/(?!/)[^=:,;\s'\")]*")
+#: Folders of installed packages, wherever they are.
+_SITES = frozenset({"site-packages", "dist-packages"})
 #: Packages that run the tests, and are never to blame.
 HARNESS = frozenset({"_pytest", "pytest", "pluggy", "xdist", "execnet", "pytest_gpuguard"})
 
@@ -79,6 +81,11 @@ class Places:
         for base in _bases("purelib", "platlib"):
             if path.is_relative_to(base):
                 relative = path.relative_to(base)
+                return f"<site>/{relative.as_posix()}", _library_role(relative)
+        for above in path.parents:
+            # Of the Python that a virtual environment is made of, of the user, or on PYTHONPATH.
+            if above.name in _SITES and not self._root.is_relative_to(above):
+                relative = path.relative_to(above)
                 return f"<site>/{relative.as_posix()}", _library_role(relative)
         for base in _bases("stdlib", "platstdlib"):
             if path.is_relative_to(base):

@@ -54,12 +54,21 @@ def test_lines_are_those_of_the_call():
         ("/proj", (".", "app")),
         ("/home/me/other/deep/a.py", ("<elsewhere>/a.py", "library")),
         ("/elsewhere/xdist/remote.py", ("<elsewhere>/remote.py", "harness")),
+        ("/opt/lib/python3/site-packages/_pytest/unittest.py", ("<site>/_pytest/unittest.py", "harness")),
+        ("/usr/lib/python3/dist-packages/a/b.py", ("<site>/a/b.py", "library")),
+        (sysconfig.get_path("stdlib") + "/site-packages/pluggy/_a.py", ("<site>/pluggy/_a.py", "harness")),
+        ("/proj/.other/lib/site-packages/a.py", ("<site>/a.py", "library")),
         ("<string>", ("<elsewhere>/<string>", "library")),
         ("<frozen runpy>", ("<elsewhere>/<frozen runpy>", "library")),
     ],
 )
 def test_files_are_shown_relative(filename, shown):
     assert Places(Path("/proj")).shown(filename) == shown
+
+
+def test_a_suite_that_is_installed_is_no_library_of_its_own():
+    places = Places(Path("/opt/site-packages/suite"))
+    assert places.shown("/opt/site-packages/suite/test_it.py") == ("test_it.py", "app")
 
 
 @pytest.mark.parametrize(
