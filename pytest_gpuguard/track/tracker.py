@@ -16,7 +16,7 @@ from pytest_gpuguard.track.settle import settle, stretched
 from pytest_gpuguard.track.words import said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.track.probe import Probe, Suspect
     from pytest_gpuguard.track.scope import Birth, Owner, Scene
@@ -108,6 +108,8 @@ class Tracker:
         self._counts: dict[str, dict[str, Any]] | None = None
         self._excuses = Excuses()
         self._left: list[tuple[Suspect, dict[str, Any]]] = []
+        # What was told already and starts itself anew, as a timer does.
+        self._going_on: set[tuple[Owner, str]] = set()
         self.known: Counter[str] = Counter()
         #: What people should know of this process, in order.
         self.notes: dict[str, None] = {}
@@ -245,8 +247,16 @@ class Tracker:
         return leaks
 
     def _had_time(self, left: Sequence[Suspect], first: Mapping[Birth, object]) -> list[Suspect]:
-        """Return those of ``left`` that did not come just before the last look: these are for the next."""
-        had = [one for one in left if one.birth in first or clock.monotonic() - one.birth.at > _LEAST_TIME]
+        """Return those of ``left`` that did not come just before the last look: these are for the next.
+
+        Unless one like it was there at first, and has started it, or the one before: it goes on for ever.
+        """
+        chains = {_chain(birth) for birth in first}
+        had = [
+            one
+            for one in left
+            if one.birth in first or clock.monotonic() - one.birth.at > _LEAST_TIME or _goes_on(one, chains)
+        ]
         self._forced |= len(had) < len(left)
         return had
 
@@ -307,11 +317,14 @@ class Tracker:
                 if probe.known(suspect) is not None:
                     self.known[suspect.kind] += 1
                     suspect.birth.reported = True
+                elif _goes_on(suspect, self._going_on):
+                    suspect.birth.reported = True
                 else:
                     yield suspect
 
     def _record(self, suspect: Suspect, waited: float, *, verified: bool) -> dict[str, Any]:
         suspect.birth.reported = True
+        self._going_on.add(_chain(suspect.birth))
         self._serial += 1
         id_ = f"{self._worker}-{self._serial}"
         now = self._clock() - self._started
@@ -326,6 +339,16 @@ class Tracker:
         ways = holders((one.things for one, _ in told), self._places)
         for (_, leak), held in zip(told, ways, strict=True):
             leak["subject"]["holders"] = held
+
+
+def _chain(birth: Birth) -> tuple[Owner, str]:
+    return birth.owner, birth.what
+
+
+def _goes_on(suspect: Suspect, chains: Collection[tuple[Owner, str]]) -> bool:
+    """Return whether it is a thread that one like it has started; what those make is news each time."""
+    birth = suspect.birth
+    return suspect.kind == "thread" and birth.certainty == "inherited" and _chain(birth) in chains
 
 
 def _burnt(suspect: Suspect, before: float | None, waited: float) -> dict[str, float]:

@@ -218,6 +218,53 @@ def test_what_the_second_half_of_a_pair_makes_is_told_by_its_name(run):
     assert "`teardown_method` starts the thread and nobody ends it: call Watcher.close() there" in said
 
 
+REARMED = """
+    import threading, time
+    import pytest
+
+    OVER = threading.Event()
+
+    def timer(pause, function):
+        timer = threading.Timer(pause, function)
+        timer.daemon = True
+        timer.start()
+
+    def tick():
+        timer(0.02, tick)
+
+    def slow_tick():
+        timer(0.15, slow_tick)
+
+    def test_quick():
+        tick()
+
+    def test_slow():
+        slow_tick()
+
+    @pytest.mark.parametrize("n", range(4))
+    def test_others(n):
+        time.sleep(0.1)
+
+    def test_a_few_times():
+        left = [1, 2, 3]
+        def tock():
+            if left:
+                left.pop()
+                timer(0.01, tock)
+        tock()
+"""
+
+
+def test_a_timer_that_starts_itself_anew_is_one_leak_and_keeps_no_other_test_waiting(run):
+    inner = run.watched(test_it=REARMED)
+    assert set(inner.outcomes.values()) == {"passed"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert sorted((leak.origin.nodeid, leak.what) for leak in leaks) == [
+        ("test_it.py::test_quick", "test_it:tick"),
+        ("test_it.py::test_slow", "test_it:slow_tick"),
+    ]
+
+
 POLICY = """
     import asyncio, atexit, os, warnings
     import pytest
