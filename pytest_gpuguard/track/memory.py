@@ -159,7 +159,13 @@ class MemoryProbe:
         return self._pages if abs(self._resident() - self._pages) <= _ASKS else object()
 
     def moved(self) -> bool:
-        return self.unable is None and abs(self._resident() - self._pages) > _ASKS
+        if self.unable is not None:
+            return False
+        if abs(self._resident() - self._pages) > _ASKS:
+            return True
+        # What was loaded until now is no reason for what grows from here on.
+        self._modules = len(sys.modules)
+        return False
 
     def sweep(self) -> None:
         """Put growth down to what is in force, once it is there for sure."""

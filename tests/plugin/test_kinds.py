@@ -502,6 +502,31 @@ ON_REQUEST = """
 """
 
 
+LOADED = """
+    import mmap, sys, types
+    import pytest
+
+    KEPT = []
+
+    @pytest.mark.parametrize("n", range(4))
+    def test_loads(n):
+        sys.modules |= {f"part_{n}_{part}": types.ModuleType("part") for part in range(30)}
+
+    @pytest.mark.parametrize("n", range(4))
+    def test_keeps(n):
+        mapping = mmap.mmap(-1, 64 << 20)
+        for offset in range(0, 64 << 20, 4096):
+            mapping[offset] = 1
+        KEPT.append(mapping)
+"""
+
+
+def test_what_earlier_tests_have_loaded_is_no_reason_for_memory_that_grows(run):
+    inner = run.watched("--gpuguard-leak-kinds=memory", test_it=LOADED)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.leaking == {f"test_keeps[{n}]" for n in range(4)}
+
+
 DROPPED = """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
