@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -188,7 +188,7 @@ class DeathWatch:
         previous = sys.unraisablehook
 
         def hook(args: sys.UnraisableHookArgs, /) -> None:
-            if args.err_msg == _RAW_THREAD:
+            if (args.err_msg or "").startswith(_RAW_THREAD):
                 self._raw_died(args)
             previous(args)
 
@@ -209,14 +209,19 @@ class DeathWatch:
             self._note(own(thread, "name"), birth.what if birth else thread.name, args.exc_value, birth)
 
     def _raw_died(self, args: sys.UnraisableHookArgs) -> None:
-        # Not by the makers: the thread has left its function, and is no longer written down as running.
-        raw = args.object if isinstance(args.object, RawThread) else None
-        function: Any = raw.function if raw else args.object
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        if not self._expected(f"{_RAW_THREAD}: ", raw=True):
-            birth = raw.birth if raw else None
-            where = getattr(function, "__module__", "?")
-            self._note(name, birth.what if birth else f"{where}:{name}", args.exc_value, birth)
+        # Not by the makers: the thread has left its function, and is no longer written down as running. Nor
+        # by the object: since 3.13 there is none, only its name in the message.
+        frame = args.exc_traceback.tb_frame if args.exc_traceback is not None else None
+        if frame is None or self._expected(f"{args.err_msg}: ", raw=True):
+            return
+        raw = frame.f_locals["self"] if frame.f_code is RawThread.__call__.__code__ else None
+        if raw is None:
+            name = frame.f_code.co_qualname
+            self._note(name, f"{frame.f_globals.get('__name__', '?')}:{name}", args.exc_value, None)
+        else:
+            name = getattr(raw.function, "__qualname__", type(raw.function).__qualname__)
+            where = getattr(raw.function, "__module__", "?")
+            self._note(name, raw.birth.what if raw.birth else f"{where}:{name}", args.exc_value, raw.birth)
 
     def _note(self, name: str, what: str, error: BaseException | None, birth: Birth | None) -> None:
         owner = self._scene.owner

@@ -110,7 +110,7 @@ class Timer:
 
     def _before_fork(self) -> None:
         """Let the timer go."""
-        self._forks.acquire()
+        self._forks.acquire(timeout=_LATER)
         if self._deadline:
             threads: Collection[int] = ()
             with contextlib.suppress(OSError):  # a system that does not list them

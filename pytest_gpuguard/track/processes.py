@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard import clock
+from pytest_gpuguard.forks import in_each_parent
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.libraries import kept_for_good
 from pytest_gpuguard.track.looking import LookingProbe
@@ -141,6 +143,7 @@ class ProcessProbe(LookingProbe[_Child]):
         self.unable = None if there else "this system does not list the children of a process"
         self._started: dict[int, Birth] = {}
         self._undo: list[Callable[[], None]] = []
+        self._forks = False
 
     def begin(self) -> Callable[[], None]:
         # The kernel's list is of children of the main thread; of the others their start is news.
@@ -148,7 +151,10 @@ class ProcessProbe(LookingProbe[_Child]):
         fd, close = self._children.fd, self._newest.open()
         self.count = lambda: os.pread(fd, 4096, 0)
         self._wrap_popen()
-        for name in ("fork", "forkpty", "posix_spawn", "posix_spawnp"):
+        # A fork is not wrapped: Python warns of some, and would name our line instead of the suite's.
+        self._forks = True
+        in_each_parent(self._forked)
+        for name in ("posix_spawn", "posix_spawnp"):
             if hasattr(os, name):
                 self._wrap_call(os, name)
         # By this multiprocessing starts what it does not fork. subprocess has a name of its own for it, and
@@ -158,6 +164,7 @@ class ProcessProbe(LookingProbe[_Child]):
                 self._wrap_call(below, name)
 
         def undo() -> None:
+            self._forks = False
             while self._undo:
                 self._undo.pop()()
             self._children.close()
@@ -202,6 +209,12 @@ class ProcessProbe(LookingProbe[_Child]):
                 setattr(place, name, original)
 
         self._undo.append(restore)
+
+    def _forked(self) -> None:
+        # The youngest child of this thread, unless that has been waited for already.
+        children = procfs.slurp(f"/proc/self/task/{threading.get_native_id()}/children").split()
+        if self._forks and children and int(children[-1]) not in self._started:
+            self.record(int(children[-1]), sys._getframe(3))  # noqa: SLF001 - below is what calls this
 
     def record(self, pid: int, frame: Any) -> None:
         """Remember where a child was started."""

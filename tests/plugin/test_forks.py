@@ -78,3 +78,42 @@ def test_the_thread_beside_the_tests_is_not_there_while_one_forks(run):
     }, inner.out + inner.err
     assert inner.leaking == set()
     assert any(stall.ended for stall in inner.report.stalls)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python warns of such forks since 3.12")
+def test_python_does_not_warn_of_a_fork_for_our_threads(run_plain):
+    # Without the plugin that has a thread of its own.
+    inner = run_plain.watched(
+        *("-p", "no:rerunfailures", "-W", "always::DeprecationWarning"),
+        test_it="""
+            import multiprocessing, os, threading
+
+            def fork():
+                child = os.fork()
+                if not child:
+                    os._exit(0)
+                os.waitpid(child, 0)
+
+            def test_forks():
+                for _ in range(5):
+                    fork()
+
+            def test_forks_by_multiprocessing():
+                child = multiprocessing.get_context("fork").Process(target=print)
+                child.start()
+                child.join()
+
+            def test_forks_beside_a_thread():
+                over = threading.Event()
+                thread = threading.Thread(target=over.wait)
+                thread.start()
+                fork()
+                over.set()
+                thread.join()
+        """,
+    )
+    assert set(inner.outcomes.values()) == {"passed"}
+    warned = {line.strip() for line in inner.out.splitlines() if line.startswith("test_it.py::")}
+    assert warned == {"test_it.py::test_forks_beside_a_thread"}, inner.out
+    # It names the line that forks, not one of ours.
+    assert "test_it.py:5: DeprecationWarning" in inner.out

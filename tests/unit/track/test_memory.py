@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 
 import pytest
 
@@ -52,6 +53,12 @@ def looks(monkeypatch):
     return taken
 
 
+def _filled():
+    block = mmap.mmap(-1, 12 * MIB)
+    block.write(b"x" * len(block))
+    return block
+
+
 def _until_moved(probe, kept):
     """Make objects until more memory is used: there may be room for some in what was used before."""
     for _ in range(100):
@@ -76,11 +83,21 @@ def test_regions_are_not_looked_at_while_python_s_own_objects_explain_what_has_c
 
 
 def test_what_has_come_beside_python_s_objects_is_looked_at_and_told(probe, looks):
-    block = mmap.mmap(-1, 12 * MIB)
-    block.write(b"x" * len(block))
-    probe.sweep()
+    with _filled():
+        probe.sweep()
     assert looks
     (suspect,) = probe._found
     assert suspect.nbytes > 8 * MIB
     assert suspect.sources["regions"] > 8 * MIB
-    block.close()
+
+
+@pytest.mark.parametrize(("asked", "told"), [(True, 1), (False, 0)])
+def test_growth_is_put_down_to_what_was_loaded_since_one_asked_last(probe, monkeypatch, asked, told):
+    for number in range(30):
+        monkeypatch.setitem(sys.modules, f"loaded_{number}", sys)
+    if asked:
+        (pulse,) = probe.pulses
+        pulse()
+    with _filled():
+        probe.sweep()
+    assert len(probe._found) == told
