@@ -116,4 +116,4 @@ def test_python_does_not_warn_of_a_fork_for_our_threads(run_plain):
     warned = {line.strip() for line in inner.out.splitlines() if line.startswith("test_it.py::")}
     assert warned == {"test_it.py::test_forks_beside_a_thread"}, inner.out
     # It names the line that forks, not one of ours.
-    assert "test_it.py:5: DeprecationWarning" in inner.out
+    assert "test_it.py:4: DeprecationWarning" in inner.out, inner.out
