@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["around_each_fork", "in_each_child", "in_each_parent"]
+
+#: Bound here: a test puts something else in their place, and forks meanwhile.
+_get_ident, _main_thread = threading.get_ident, threading.main_thread
 
 
 def in_each_child(method: Callable[[], object]) -> None:
@@ -67,30 +71,46 @@ class _Forks:
             os.register_at_fork(after_in_parent=partial(pythonapi.Py_AddPendingCall, self._from_c, None))
 
     def _begins(self) -> None:
-        self._forking.add(threading.get_ident())
-        for call in reversed(self.before):
-            call()
+        self._forking.add(_get_ident())
+        _call_all(reversed(self.before))
 
     def _ends(self) -> None:
-        for call in self.in_parent:
-            call()
-        # In another thread than the main one there are several anyway, and that one may not run for long.
-        if self._from_c is None or threading.get_ident() != threading.main_thread().ident:
-            self._over()
+        try:
+            _call_all(self.in_parent)
+        finally:
+            # In another thread than the main one there are several anyway, and that one may not run for long.
+            if self._from_c is None or _get_ident() != _main_thread().ident:
+                self._over()
 
     def _once_counted(self, _: object) -> int:
-        self._over()
+        try:
+            self._over()
+        except BaseException:  # noqa: BLE001 - shown, as of all that is registered
+            # To be raised here it would become an error of the code that forks.
+            traceback.print_exc()
         return 0
 
     def _over(self) -> None:
         # Asked for by another thread's fork too.
-        if threading.get_ident() in self._forking:
-            self._forking.discard(threading.get_ident())
-            for call in self.after:
-                call()
+        if _get_ident() in self._forking:
+            self._forking.discard(_get_ident())
+            _call_all(self.after)
 
 
 _forks = _Forks()
+
+
+def _call_all(calls: Iterable[Callable[[], None]]) -> None:
+    """Make each call, also behind one that fails: who has stepped aside has to come back."""
+    failed: list[BaseException] = []
+    for call in calls:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - a test may raise anything; it is raised below
+            failed[:] = [error]
+    if failed:
+        # Kept nowhere: its traceback leads back here, and to all that the calls had.
+        raise failed.pop()
 
 
 def _while_it_lives(method: Callable[[], object]) -> Callable[[], None]:

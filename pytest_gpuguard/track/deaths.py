@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -204,24 +204,26 @@ class DeathWatch:
         thread = args.thread
         if thread is None or args.exc_type is SystemExit:
             return
-        if not self._expected(f"Exception in thread {own(thread, 'name')}", raw=False):
+        name = own(thread, "name")
+        if not self._expected(f"Exception in thread {name}", raw=False):
             birth = self._probe.birth_of(thread)
-            self._note(own(thread, "name"), birth.what if birth else thread.name, args.exc_value, birth)
+            self._note(name, birth.what if birth else name, args.exc_value, birth)
 
     def _raw_died(self, args: sys.UnraisableHookArgs) -> None:
+        if self._expected(f"{args.err_msg}: ", raw=True):
+            return
         # Not by the makers: the thread has left its function, and is no longer written down as running. Nor
         # by the object: since 3.13 there is none, only its name in the message.
         frame = args.exc_traceback.tb_frame if args.exc_traceback is not None else None
-        if frame is None or self._expected(f"{args.err_msg}: ", raw=True):
-            return
-        raw = frame.f_locals["self"] if frame.f_code is RawThread.__call__.__code__ else None
-        if raw is None:
-            name = frame.f_code.co_qualname
-            self._note(name, f"{frame.f_globals.get('__name__', '?')}:{name}", args.exc_value, None)
+        raw = frame.f_locals["self"] if frame and frame.f_code is RawThread.__call__.__code__ else None
+        if frame is not None and raw is None:
+            name, where = frame.f_code.co_qualname, frame.f_globals.get("__name__", "?")
         else:
-            name = getattr(raw.function, "__qualname__", type(raw.function).__qualname__)
-            where = getattr(raw.function, "__module__", "?")
-            self._note(name, raw.birth.what if raw.birth else f"{where}:{name}", args.exc_value, raw.birth)
+            function: Any = args.object if raw is None else raw.function
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            where = getattr(function, "__module__", "?")
+        birth = None if raw is None else raw.birth
+        self._note(name, birth.what if birth else f"{where}:{name}", args.exc_value, birth)
 
     def _note(self, name: str, what: str, error: BaseException | None, birth: Birth | None) -> None:
         owner = self._scene.owner

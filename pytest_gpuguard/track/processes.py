@@ -211,10 +211,12 @@ class ProcessProbe(LookingProbe[_Child]):
         self._undo.append(restore)
 
     def _forked(self) -> None:
+        if not self._forks:
+            return
         # The youngest child of this thread, unless that has been waited for already.
         children = procfs.slurp(f"/proc/self/task/{threading.get_native_id()}/children").split()
-        if self._forks and children and int(children[-1]) not in self._started:
-            self.record(int(children[-1]), sys._getframe(3))  # noqa: SLF001 - below is what calls this
+        if children and int(children[-1]) not in self._started:
+            self.record(int(children[-1]), sys._getframe(4))  # noqa: SLF001 - below is what calls this
 
     def record(self, pid: int, frame: Any) -> None:
         """Remember where a child was started."""

@@ -18,17 +18,22 @@ COUNTED = """
     os.register_at_fork(before=count)
 """
 
-FORKS = """
-    import os, threading, time
-
-    import pytest
-    from counted import DURING, count
+FORKING = """
+    import os
 
     def fork():
         child = os.fork()
         if not child:
             os._exit(0)
         os.waitpid(child, 0)
+"""
+
+FORKS = """
+    import os, threading, time
+
+    import pytest
+    from counted import DURING, count
+    from forking import fork
 
     def test_forks():
         for _ in range(3):
@@ -69,7 +74,9 @@ FORKS = """
 def test_the_thread_beside_the_tests_is_not_there_while_one_forks(run):
     limits = ("--gpuguard-stall=0.5s", "--gpuguard-stall-end=1s")
     conftest = "import sys, os; sys.path.insert(0, os.path.dirname(__file__)); import counted"
-    inner = run.watched(*limits, "--gpuguard-leaks=error", conftest=conftest, counted=COUNTED, test_it=FORKS)
+    inner = run.watched(
+        *limits, "--gpuguard-leaks=error", conftest=conftest, counted=COUNTED, forking=FORKING, test_it=FORKS
+    )
     assert inner.outcomes == {
         "test_forks": "passed",
         "test_several_fork_at_once": "passed",
@@ -85,14 +92,11 @@ def test_python_does_not_warn_of_a_fork_for_our_threads(run_plain):
     # Without the plugin that has a thread of its own.
     inner = run_plain.watched(
         *("-p", "no:rerunfailures", "-W", "always::DeprecationWarning"),
+        forking=FORKING,
         test_it="""
-            import multiprocessing, os, threading
+            import multiprocessing, threading
 
-            def fork():
-                child = os.fork()
-                if not child:
-                    os._exit(0)
-                os.waitpid(child, 0)
+            from forking import fork
 
             def test_forks():
                 for _ in range(5):
@@ -116,4 +120,4 @@ def test_python_does_not_warn_of_a_fork_for_our_threads(run_plain):
     warned = {line.strip() for line in inner.out.splitlines() if line.startswith("test_it.py::")}
     assert warned == {"test_it.py::test_forks_beside_a_thread"}, inner.out
     # It names the line that forks, not one of ours.
-    assert "test_it.py:4: DeprecationWarning" in inner.out, inner.out
+    assert "forking.py:4: DeprecationWarning" in inner.out, inner.out

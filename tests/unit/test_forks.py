@@ -20,6 +20,9 @@ class Watch:
     def parent(self):
         print("parent")
 
+    def fails(self):
+        raise OSError("planted")
+
     def after(self):
         inside = any(frame.name == "_ends" for frame in traceback.extract_stack())
         print("after", "inside" if inside else "outside", threading.current_thread().name)
@@ -31,8 +34,12 @@ def fork():
     os.waitpid(child, 0)
 
 watch = Watch()
+# What fails, or was replaced by a test, stops nobody else.
+around_each_fork(watch.fails, watch.fails)
+in_each_parent(watch.fails)
 around_each_fork(watch.before, watch.after)
 in_each_parent(watch.parent)
+threading.main_thread = None
 fork()
 thread = threading.Thread(target=fork, name="other")
 thread.start()
