@@ -83,10 +83,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         from pytest_gpuguard.hooks.roles import activate
 
         activate(session.config)
-    elif any(str(arg).startswith("--gpuguard-") for arg in session.config.invocation_params.args):
+    elif _is_idle(session.config):
         from pytest_gpuguard.hooks.misspelt import idle_switches, warn
 
         warn(session.config, idle_switches(session.config))
+
+
+def _is_idle(config: pytest.Config) -> bool:
+    """Return whether switches were given that nobody reads; told once, not by each worker again."""
+    given = (str(arg).startswith("--gpuguard-") for arg in config.invocation_params.args)
+    return not hasattr(config, "workerinput") and any(given)
 
 
 # A wrapper: xdist's own number is where we begin. Asked before pytest is configured.

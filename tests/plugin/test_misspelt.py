@@ -37,6 +37,7 @@ def test_switches_without_the_plugin_being_active_are_warned_of(run, given):
         f"{given[0].partition('=')[0]} has no effect: gpuguard is not active, --gpuguard makes it so" in said
     )
     assert said.count("PytestConfigWarning: gpuguard") == 1
+    assert "1 passed, 1 warning in" in said
 
 
 @pytest.mark.parametrize(
