@@ -44,9 +44,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard"]
 
+#: What runs the finalizers of a fixture: pytest does not tell whose, but its frame does.
+_FINISH = pytest.FixtureDef.finish.__code__
+
 
 def _code(function: object) -> CodeType | None:
     return getattr(function, "__code__", None)
+
+
+def _frame_of(code: CodeType | None) -> FrameType | None:
+    """Return the innermost frame of ``code`` in the calling thread, if it runs that."""
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the documented way
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame
 
 
 def _only_hands_on(function: object) -> bool:
@@ -88,7 +99,7 @@ class Guard(Plug):
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         # Of each fixture; empty for one that only hands on its parameter.
         self._scopes: dict[pytest.FixtureDef[Any], str] = {}
-        self.scene = Scene(code=lambda: _code(getattr(self.item, "obj", None)))
+        self.scene = Scene(code=lambda: _code(getattr(self.item, "obj", None)), torn_down=self._torn_down)
         self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
         Unclosed.register(config, probes)
         self.interrupter = Interrupter(self.scene, self._entries)
@@ -269,13 +280,26 @@ class Guard(Plug):
             scene.leave(fixture, owner, value, clock.monotonic())
 
     def _finished(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        owner = self._owners.pop(fixturedef, None)
+        if fixturedef not in self._owners:
+            return
+        if self._fine:
+            # What its teardown has opened is its own.
+            self.tracker.sweep(fine=True)
+        # Its things may have been born long ago: no counter will have moved.
+        self._owners.pop(fixturedef).ended = True
+        self.tracker.force()
+
+    def _torn_down(self) -> Fixture | None:
+        """Return the fixture whose finalizers the calling thread runs."""
+        frame = _frame_of(_FINISH)
+        if frame is None:
+            return None
+        fixturedef = frame.f_locals["self"]
+        owner = self._owners.get(fixturedef)
         if owner is not None:
-            # Its things may have been born long ago: no counter will have moved.
-            owner.ended = True
-            self.tracker.force()
-            if self._fine:
-                self.tracker.sweep(fine=True)
+            return owner.fixture
+        code = _code(fixturedef.func)
+        return next((fixture for fixture in self.scene.own if fixture.code is code), None)
 
     def pytest_enter_pdb(self) -> None:
         # Whoever debugs a test takes the time he needs: until its end nothing is a stall, no wait is broken.
@@ -298,11 +322,7 @@ class Guard(Plug):
 
     def _is_inside(self) -> bool:
         """Return whether the test itself goes on, as it does when a subtest is reported."""
-        code = _code(getattr(self.item, "runtest", None))
-        frame: FrameType | None = sys._getframe()  # noqa: SLF001 - the documented way
-        while frame is not None and frame.f_code is not code:
-            frame = frame.f_back
-        return frame is not None
+        return _frame_of(_code(getattr(self.item, "runtest", None))) is not None
 
     def note(self, report: pytest.TestReport) -> None:
         """Note how a phase has ended: the worst outcome of a test's phases counts."""

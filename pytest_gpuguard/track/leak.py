@@ -35,8 +35,8 @@ def trace(frames: list[Frame]) -> list[dict[str, Any]]:
 
 def _fixture(fixture: Fixture, birth: Birth, places: Places, kind: str) -> dict[str, Any]:
     code = fixture.code
-    # What a wider one holds may have been made by a test's teardown: then none of its code was there.
-    ending = birth.phase == "teardown" and code in {code for code, _ in birth.stack}
+    # What a wider one holds may have been made by a test's teardown: then it was not itself that ended.
+    ending = birth.phase == "teardown" and birth.fixture is fixture
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
     if file.startswith("<site>/_pytest/"):
         file, line = "", 0

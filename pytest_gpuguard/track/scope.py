@@ -101,6 +101,8 @@ class Scene:
         Names of all fixtures of the running test.
     code
         Finds that of the function of the running test; asked where something is made that belongs to it.
+    torn_down
+        Finds the fixture that the calling thread tears down.
     last
         Whether no test follows in this process.
     failed
@@ -131,6 +133,7 @@ class Scene:
     own: list[Fixture] = field(default_factory=list)
     makers: list[Callable[[], Birth | None]] = field(default_factory=list)
     code: Callable[[], CodeType | None] = lambda: None
+    torn_down: Callable[[], Fixture | None] = lambda: None
     last: bool = False
     news: int = 0
     # Whether a fixture was set up for the running test.
@@ -183,19 +186,15 @@ class Scene:
         if self.progress is not None:
             self.progress = now
 
-    def owner_in_force(self, stack: RawStack = ()) -> Owner:
-        """Return the owner of what is made now by ``stack``."""
-        if self.phase == "teardown" and self.standing:
-            # pytest does not tell whose teardown runs: the code behind the fixture's yield is on the stack.
-            codes = {code for code, _ in stack}
-            torn_down = (owner for owner in self.standing if not owner.ended and owner.code in codes)
-            return next(torn_down, self.owner or BEFORE)
-        return self.owners[-1] if self.owners else self.owner or BEFORE
+    def _ending(self) -> Fixture | None:
+        """Return the fixture whose teardown makes something: also in a set-up, that of another parameter."""
+        return self.torn_down() if self.phase != "call" and (self.standing or self.own) else None
 
-    def _torn_down(self, stack: RawStack) -> Fixture | None:
-        """Return the test's own fixture whose teardown makes something by ``stack``."""
-        codes = {code for code, _ in stack} if self.phase == "teardown" else ()
-        return next((fixture for fixture in self.own if fixture.code in codes), None)
+    def _owner_in_force(self, ending: Fixture | None) -> Owner:
+        if ending is not None:
+            wide = (owner for owner in self.standing if owner.fixture is ending)
+            return next(wide, self.owner or BEFORE)
+        return self.owners[-1] if self.owners else self.owner or BEFORE
 
     def born(self, what: str, stack: RawStack) -> Birth:
         """Return the record of a thing made now, by the calling thread.
@@ -217,12 +216,14 @@ class Scene:
     def found(self, what: str, stack: RawStack, certainty: Certainty, now: float) -> Birth:
         """Return the record of a thing that is put down to what is in force."""
         self.stir()
-        owner = self.owner_in_force(stack)
+        ending = self._ending()
+        owner = self._owner_in_force(ending)
         if owner is self.owner and owner.code is None:
             owner.code = self.code()
-        fixture = self.fixtures[-1] if self.fixtures else owner.fixture or self._torn_down(stack)
+        fixture = ending or (self.fixtures[-1] if self.fixtures else owner.fixture)
+        phase: Phase = "teardown" if ending else self.phase
         test = self.owner.node if self.owner else ""
-        return Birth(what, owner, test, self.phase, fixture, certainty, stack, now)
+        return Birth(what, owner, test, phase, fixture, certainty, stack, now)
 
     def concerns(self, birth: Birth) -> bool:
         """Return whether the running test depends on it: it is its own, or of a fixture that it uses."""

@@ -579,6 +579,73 @@ def test_what_a_test_keeps_is_not_hidden_by_what_a_wider_fixture_gives_back_then
     assert group.leaks[0].origin.fixture is None
 
 
+WIDE_ON_REQUEST = """
+    import mmap, os, socket
+    import pytest
+
+    KEPT = []
+    MIB = 1 << 20
+
+    def filled():
+        mapping = mmap.mmap(-1, 64 * MIB)
+        for offset in range(0, 64 * MIB, 4096):
+            mapping[offset] = 1
+        return mapping
+
+    @pytest.fixture(scope="module")
+    def keeps_a_mapping():
+        KEPT.append(filled())
+
+    @pytest.fixture(scope="module")
+    def keeps_a_socket():
+        KEPT.append(socket.create_server(("127.0.0.1", 0)))
+
+    @pytest.fixture(scope="module")
+    def opens_in_its_teardown():
+        yield
+        KEPT.append(open(__file__))
+
+    @pytest.fixture(scope="class")
+    def opens_in_a_finalizer(request):
+        request.addfinalizer(lambda: KEPT.append(os.pipe()))
+
+    @pytest.fixture(scope="module")
+    def closes_in_its_teardown():
+        mapping = filled()
+        yield
+        with open(__file__), mapping:
+            pass
+
+    class TestClass:
+        def test_finalizer(self, opens_in_a_finalizer): pass
+
+    def test_cache():
+        KEPT.append(bytearray(b"x") * (64 * MIB))
+
+    def test_big_local():
+        assert len(bytearray(b"x") * (64 * MIB)) == 64 * MIB
+
+    def test_wide(keeps_a_mapping, keeps_a_socket, opens_in_its_teardown, closes_in_its_teardown): pass
+"""
+
+
+def test_what_wider_fixtures_keep_on_request(run):
+    inner = run.watched("--gpuguard-leak-kinds=fd,memory", "--gpuguard-leaks=error", test_it=WIDE_ON_REQUEST)
+    assert {name for name, said in inner.outcomes.items() if said != "passed"} == {"test_cache"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {
+        (leak.what, leak.judged_at, leak.origin.fixture and leak.origin.fixture.name) for leak in leaks
+    } == {
+        ("host memory that grew and stayed", "function", None),
+        ("host memory that grew and stayed", "module", "keeps_a_mapping"),
+        ("open socket", "module", "keeps_a_socket"),
+        ("open file", "module", "opens_in_its_teardown"),
+        ("open pipe", "class", "opens_in_a_finalizer"),
+    }
+    # The two ends of the pipe are one each.
+    assert len(leaks) == 6
+
+
 def test_what_is_watched_on_request(run):
     inner = run.watched("-v", "--gpuguard-leak-kinds=fd,memory", test_it=ON_REQUEST)
     assert set(inner.outcomes.values()) == {"passed", "xskipped"}

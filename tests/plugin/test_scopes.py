@@ -218,6 +218,78 @@ def test_what_the_second_half_of_a_pair_makes_is_told_by_its_name(run):
     assert "`teardown_method` starts the thread and nobody ends it: call Watcher.close() there" in said
 
 
+FINALIZERS = """
+    import pytest
+    from watcher import Watcher
+
+    @pytest.fixture(scope="module")
+    def by_function(request):
+        def end():
+            Watcher().start()
+        request.addfinalizer(end)
+
+    @pytest.fixture(scope="module")
+    def by_method(request):
+        request.addfinalizer(Watcher().start)
+
+    @pytest.fixture
+    def of_function(request):
+        request.addfinalizer(Watcher().start)
+
+    @pytest.fixture(scope="module", params=[1, 2])
+    def parametrised(request):
+        yield
+        if request.param == 1:
+            Watcher().start()
+
+    @pytest.fixture(scope="module")
+    def clean(request):
+        def end():
+            Watcher().start().close()
+        request.addfinalizer(end)
+
+    def test_own(of_function): pass
+
+    def test_by_request(request):
+        request.addfinalizer(Watcher().start)
+
+    def test_parameter(parametrised): pass
+
+    class TestOuter:
+        @classmethod
+        def teardown_class(cls): pass
+        def test_outer(self): pass
+        class TestInner:
+            @classmethod
+            def teardown_class(cls):
+                Watcher().start()
+            def test_inner(self): pass
+        def test_outer_again(self): pass
+
+    def test_last(by_function, by_method, clean): pass
+"""
+
+
+def test_what_a_finalizer_makes_is_its_fixture_s_and_not_of_the_test_that_comes_last_or_next(run):
+    inner = run.watched("--gpuguard-leaks=error", test_it=FINALIZERS)
+    assert {name: said for name, said in inner.outcomes.items() if said != "passed"} == dict.fromkeys(
+        ("test_own", "test_by_request"), "passed, teardown failed"
+    )
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {
+        (leak.origin.fixture and leak.origin.fixture.name, leak.judged_node, leak.origin.phase)
+        for leak in leaks
+    } == {
+        ("of_function", "test_it.py::test_own", "teardown"),
+        (None, "test_it.py::test_by_request", "teardown"),
+        ("parametrised", "test_it.py", "teardown"),
+        ("teardown_class", "test_it.py::TestOuter::TestInner", "teardown"),
+        ("by_function", "test_it.py", "teardown"),
+        ("by_method", "test_it.py", "teardown"),
+    }
+    assert len(leaks) == 6
+
+
 REARMED = """
     import threading, time
     import pytest

@@ -87,20 +87,34 @@ def test_what_an_unknown_thread_makes_is_put_down_to_what_is_in_force():
     assert (child.owner, child.certainty) == (test, "inferred")
 
 
-def test_in_a_teardown_the_code_on_the_stack_tells_the_owner():
-    code = (lambda: None).__code__
+def test_in_a_teardown_whoever_tears_down_owns_it():
     scene, test = _scene()
-    fixture, owner = _wide(code=code)
-    scene.enter(fixture, owner, 1.1)
-    scene.leave(fixture, owner, None, 1.2)
+    (fixture, owner), own = _wide(), Fixture("own", "function", "t.py::test", None)
+    for entered, of in ((fixture, owner), (own, None)):
+        scene.enter(entered, of, 1.1)
+        scene.leave(entered, of, None, 1.2)
     scene.phase = "teardown"
-    assert _birth(scene, stack=((code, 0),)).owner is owner
-    assert _birth(scene, stack=((code, 0),)).fixture is fixture
     assert _birth(scene).owner is test
+    scene.torn_down = lambda: fixture
+    assert (_birth(scene).owner, _birth(scene).fixture) == (owner, fixture)
+    scene.torn_down = lambda: own
+    assert (_birth(scene).owner, _birth(scene).fixture) == (test, own)
     owner.ended = True
-    assert _birth(scene, stack=((code, 0),)).owner is test
     scene.begin(test, frozenset(), 2.0)
     assert scene.standing == []
+
+
+def test_in_a_set_up_what_another_parameter_s_fixture_leaves_in_its_teardown_is_its_own():
+    scene, test = _scene()
+    fixture, owner = _wide()
+    scene.enter(fixture, owner, 1.1)
+    scene.leave(fixture, owner, None, 1.2)
+    scene.begin(test, frozenset(), 2.0)
+    scene.torn_down = lambda: fixture
+    born = _birth(scene)
+    assert (born.owner, born.fixture, born.phase) == (owner, fixture, "teardown")
+    scene.phase = "call"
+    assert _birth(scene).owner is test
 
 
 def test_only_the_class_of_a_value_that_can_be_closed_is_kept():
