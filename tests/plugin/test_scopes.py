@@ -218,6 +218,135 @@ def test_what_the_second_half_of_a_pair_makes_is_told_by_its_name(run):
     assert "`teardown_method` starts the thread and nobody ends it: call Watcher.close() there" in said
 
 
+RULES = """
+    import threading, unittest
+    import pytest
+    from watcher import Watcher
+
+    def closed(made):
+        yield made
+        made.close()
+
+    @pytest.fixture(autouse=True)
+    def closed_for_each():
+        yield from closed(Watcher().start())
+
+    @pytest.fixture(scope="module", autouse=True)
+    def kept_for_all():
+        return Watcher().start()
+
+    @pytest.fixture(scope="class")
+    def closed_by_class():
+        yield from closed(Watcher().start())
+
+    @pytest.fixture(scope="module")
+    def closed_by_name():
+        yield from closed(Watcher().start())
+
+    @pytest.fixture(scope="module", params=["closes", "forgets"])
+    def sometimes(request):
+        watcher = Watcher().start()
+        yield
+        if request.param == "closes":
+            watcher.close()
+
+    class Late(Watcher):
+        # Its own thread goes at the end; what that starts when it is told to stays, or goes with it.
+        def __init__(self, keep):
+            super().__init__()
+            self.told, self.done, self.keep = threading.Event(), threading.Event(), keep
+        def _loop(self):
+            self.told.wait(60)
+            child = Watcher().start()
+            self.done.set()
+            super()._loop()
+            if not self.keep:
+                child.close()
+        def tell(self):
+            self.told.set()
+            self.done.wait(60)
+        def close(self):
+            self.tell()
+            super().close()
+
+    @pytest.fixture(scope="module")
+    def late_and_kept():
+        yield from closed(Late(True).start())
+
+    @pytest.fixture(scope="module")
+    def late_and_closed():
+        yield from closed(Late(False).start())
+
+    def test_other(late_and_kept, late_and_closed): pass
+    def test_late(late_and_kept, late_and_closed):
+        late_and_kept.tell()
+        late_and_closed.tell()
+    def test_parameter(sometimes): pass
+    def test_by_name(request):
+        request.getfixturevalue("closed_by_name")
+    def test_by_name_again(request):
+        request.getfixturevalue("closed_by_name")
+
+    class TestClass:
+        def test_in_class(self, closed_by_class): pass
+        def test_last_of_class(self, closed_by_class): pass
+
+    def test_last(): pass
+"""
+
+PAIRS = """
+    from watcher import Watcher
+
+    def setup_module(module):
+        module.watcher = Watcher().start()
+    def teardown_module(module):
+        module.watcher.close()
+
+    def setup_function(function):
+        function.watcher = Watcher().start()
+        if "forgets" in function.__name__:
+            Watcher().start()
+    def teardown_function(function):
+        function.watcher.close()
+
+    def test_closes(): pass
+    def test_forgets(): pass
+
+    class TestPairs:
+        @classmethod
+        def setup_class(cls):
+            cls.watcher = Watcher().start()
+        @classmethod
+        def teardown_class(cls):
+            cls.watcher.close()
+        def setup_method(self, method):
+            self.own = Watcher().start()
+            if "forgets" in method.__name__:
+                Watcher().start()
+        def teardown_method(self):
+            self.own.close()
+        def test_closes(self): pass
+        def test_forgets(self): pass
+"""
+
+
+def test_every_way_to_a_fixture_leads_to_its_owner_and_who_closes_is_left_alone(run):
+    inner = run.watched("--gpuguard-leaks=error", test_it=RULES, test_pairs=PAIRS)
+    assert {name: said for name, said in inner.outcomes.items() if said != "passed"} == dict.fromkeys(
+        ("test_forgets", "TestPairs::test_forgets"), "passed, teardown failed"
+    )
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {
+        (leak.origin.fixture.name, leak.judged_at, leak.origin.phase, leak.origin.certainty) for leak in leaks
+    } == {
+        ("kept_for_all", "module", "setup", "exact"),
+        ("sometimes", "module", "setup", "exact"),
+        ("late_and_kept", "module", "setup", "inherited"),
+        ("setup_function", "function", "setup", "exact"),
+        ("setup_method", "function", "setup", "exact"),
+    }
+
+
 FINALIZERS = """
     import pytest
     from watcher import Watcher
