@@ -345,7 +345,7 @@ def test_a_clean_run_says_what_was_watched_and_no_more(run):
     assert mode == "gpuguard: mode sim (NUMBA_ENABLE_CUDASIM is set)"
     assert closing == "gpuguard: 1 thread seen in 1 test, nothing left behind"
     assert blank.startswith("gpuguard: watched, none seen: ")
-    assert "pinned, device, stream, event" in blank
+    assert blank == "gpuguard: watched, none seen: process, pinned, device, stream, event, shm"
     assert "gpuguard" not in run.watched("-q").out
 
 

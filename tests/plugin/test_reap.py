@@ -200,3 +200,49 @@ def test_without_being_asked_nothing_is_stopped(run_plain):
     )
     assert set(inner.outcomes.values()) == {"passed"}
     assert [leak.reaped for leak in inner.report.groups[0].leaks] == [None]
+
+
+UNWILLING = """
+    import mmap, os, subprocess
+    from pathlib import Path
+    import pytest
+
+    KEPT = []
+    NAME = Path(f"/dev/shm/seen-by-looking-{os.getpid()}")
+
+    def mapped():
+        # Nobody tells of it, as of what native code makes.
+        with NAME.open("w+b") as file:
+            file.truncate(4096)
+            return mmap.mmap(file.fileno(), 4096)
+
+    def test_segment_that_goes():
+        mapped().close()
+        NAME.unlink()
+
+    def test_segment_that_was_only_seen():
+        KEPT.append(mapped())
+
+    def test_it_was_left_alone():
+        NAME.unlink()
+
+    def test_child_that_goes_on():
+        words = "trap '' TERM; echo; exec sleep 1000"
+        KEPT.append(subprocess.Popen(["sh", "-c", words], stdout=subprocess.PIPE))
+        KEPT[-1].stdout.readline()
+
+    def test_it_is_over():
+        with pytest.raises(ProcessLookupError):
+            os.kill(KEPT[-1].pid, 0)
+"""
+
+
+def test_who_does_not_want_to_end_is_made_to_and_what_was_only_seen_is_left_alone(run_plain):
+    inner = run_plain.watched("--gpuguard-reap", test_it=UNWILLING)
+    assert set(inner.outcomes.values()) == {"passed"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {(leak.kind, leak.origin.certainty): leak.reaped for leak in leaks} == {
+        ("process", "exact"): "stopped: killed, as it went on for 1 s after SIGTERM",
+        ("shm", "inferred"): "left alone: it was not seen being created here",
+    }
+    assert len(leaks) == 2

@@ -56,6 +56,15 @@ def test_few_groups_are_shown_and_the_rest_is_counted():
     assert plain(section_lines(report, 1)).count("NEW ") == 7
 
 
+@pytest.mark.parametrize(("cpu", "said"), [(0.97, True), (0.01, False), (None, False)])
+def test_a_watcher_that_does_not_sleep_is_said_to_burn(cpu, said):
+    thread = next(group for group in read().groups if group.kind == "thread")
+    leaks = [REPLACE(leak, subject=REPLACE(leak.subject, cpu=cpu)) for leak in thread.leaks]
+    shown = plain(section_lines(REPLACE(read(), groups=[REPLACE(thread, leaks=leaks)])))
+    assert ("burns     97% of a CPU while it was waited for" in shown) == said
+    assert ("burns" in shown) == said
+
+
 def test_what_is_not_shown_of_deaths_and_stalls_is_counted():
     report = read()
     deaths = [REPLACE(report.deaths[0], error=f"OSError: {number}") for number in range(8)]

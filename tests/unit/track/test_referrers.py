@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_a_holder_is_found_behind_arrays_too(make, way):
     whole = np.zeros(5)
     KEPT["it"] = make(whole)
     assert f"module {__name__}: KEPT{way}" in _held([whole])[0]
+
+
+class _Owner:
+    """What is over only with the process."""
+
+
+def test_a_table_of_finalizers_is_a_holder():
+    KEPT["owner"], thing = _Owner(), np.zeros(5)
+    weakref.finalize(KEPT["owner"], thing.fill, 0)
+    assert _held([thing])[0][0].startswith("class weakref.finalize: a value['_registry']")
+    assert kept_by_traceback([[thing]]) == [False]
 
 
 class Memory:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from pytest_gpuguard.track.probe import Suspect
 from pytest_gpuguard.track.scope import Birth, Owner, Scene
 from pytest_gpuguard.track.stacks import Places
@@ -89,3 +91,23 @@ def test_what_came_in_time_is_judged_with_the_others():
     tracker.force()
     probe.late = time.monotonic() + 0.001
     assert set(_names(tracker.judge(verified=True))) == {"stays", "came late"}
+
+
+@pytest.mark.parametrize(
+    ("waited", "stays", "notes"),
+    [
+        (0.9, False, ["settled late: token of test_it took 0.9 s to go"]),
+        (0.1, False, []),
+        (0.9, True, []),
+    ],
+)
+def test_what_took_most_of_its_time_to_go_is_noted(monkeypatch, waited, stays, notes):
+    monkeypatch.setattr("pytest_gpuguard.track.tracker.stretched", lambda limit: limit)
+    monkeypatch.setattr(
+        "pytest_gpuguard.track.tracker.settle",
+        lambda suspects, *_, **__: (suspects() if stays else [], waited),
+    )
+    tracker = _tracker(_Probe(), settle_for=1.0)
+    tracker.force()
+    assert len(tracker.judge(verified=True)) == stays
+    assert list(tracker.notes) == notes
