@@ -969,6 +969,62 @@ def test_what_came_before_the_first_test_is_nobody_s_whoever_looks_first(run):
     assert left(inner) == {}
 
 
+EVERYTHING = """
+    import _thread, atexit, ctypes, mmap, socket, subprocess, threading
+    from multiprocessing import shared_memory
+    from numba import cuda
+
+    LOCK, OVER = _thread.allocate_lock(), threading.Event()
+    LOCK.acquire()
+    _thread.start_new_thread(LOCK.acquire, ())
+    threading.Thread(target=OVER.wait, daemon=True).start()
+
+    libc, ident = ctypes.CDLL(None), ctypes.c_ulong()
+    libc.pthread_create.argtypes = [ctypes.c_void_p] * 4
+    assert libc.pthread_create(ctypes.byref(ident), None, ctypes.cast(libc.sleep, ctypes.c_void_p), 1000) == 0
+
+    CHILD = subprocess.Popen(["sleep", "1000"])
+    atexit.register(CHILD.kill)
+    SEGMENT = shared_memory.SharedMemory(create=True, size=4096)
+    atexit.register(SEGMENT.unlink)
+    SOCKET, MAPPING = socket.socket(), mmap.mmap(-1, 64 << 20)
+    for offset in range(0, 64 << 20, 4096):
+        MAPPING[offset] = 1
+    BUFFERS = [cuda.pinned_array(10), cuda.to_device(range(10)), cuda.stream(), cuda.event()]
+
+    def is_left_alone():
+        return CHILD.poll() is None and not OVER.is_set() and SOCKET.fileno() > 2
+"""
+EVERY_CODE = {f"GPG{number}" for number in (*range(101, 107), *range(201, 205))}
+
+
+@pytest.mark.parametrize("where", ["conftest", "module", "test"])
+def test_what_an_import_makes_is_its_test_s_and_before_the_tests_nobody_s(run_plain, where):
+    run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    here = {
+        place: "import everything" if place == where else "pass" for place in ("conftest", "module", "test")
+    }
+    inner = run_plain.watched(
+        "--gpuguard-leak-kinds=all",
+        everything=EVERYTHING,
+        conftest=here["conftest"],
+        test_it=f"""
+            import sys, numba.cuda
+            {here["module"]}
+
+            def test_makes():
+                {here["test"]}
+
+            def test_next():
+                assert sys.modules["everything"].is_left_alone()
+        """,
+    )
+    assert set(inner.outcomes.values()) == {"passed"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {leak.code for leak in leaks} == (EVERY_CODE if where == "test" else set())
+    assert {leak.origin.nodeid for leak in leaks} <= {"test_it.py::test_makes"}
+
+
 HARDLY_BEGUN = """
     from pytest_gpuguard.track import natives
 
