@@ -122,6 +122,8 @@ class SegmentProbe(LookingProbe[_Segment]):
         return undo
 
     def moved(self) -> bool:
+        if self.unable is not None:
+            return False
         counted = self.count()
         if counted != self._counted and self.look().keys() == self._births.keys():
             # Somebody else's: told once here, it is not worth a judgement.

@@ -1025,6 +1025,48 @@ def test_what_an_import_makes_is_its_test_s_and_before_the_tests_nobody_s(run_pl
     assert {leak.origin.nodeid for leak in leaks} <= {"test_it.py::test_makes"}
 
 
+BLIND = """
+    from pathlib import Path
+    from pytest_gpuguard.track import procfs
+
+    there = Path.exists, Path.is_dir
+
+    procfs.exists = lambda: False
+    Path.exists = lambda self: not str(self).startswith("/proc") and there[0](self)
+    Path.is_dir = lambda self: str(self) != "/dev/shm" and there[1](self)
+"""
+
+
+def test_where_the_system_tells_nothing_the_rest_is_watched_and_it_is_said(run):
+    run.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run.watched(
+        "--gpuguard-leak-kinds=all",
+        conftest=BLIND,
+        test_it="""
+            from numba import cuda
+            from watcher import Watcher
+
+            KEPT = []
+
+            def test_thread():
+                Watcher().start()
+
+            def test_buffer():
+                KEPT.append(cuda.pinned_array(10))
+
+            def test_clean(): pass
+        """,
+    )
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.leaking == {"test_thread", "test_buffer"}
+    said = " ".join(inner.out.split())
+    assert "process not watched: this system does not list the children of a process" in said
+    assert "shm not watched: there is no /dev/shm" in said
+    assert "fd not watched: this system does not list what a process has open" in said
+    assert "memory not watched: this system does not tell how a process uses its memory" in said
+    assert "GPG901" not in said
+
+
 HARDLY_BEGUN = """
     from pytest_gpuguard.track import natives
 
