@@ -118,12 +118,12 @@ class HandleProbe:
         Tells whether a thread of the suite is alive that may be about to give something back.
     """
 
-    unable = None
     pulses: tuple[Callable[[], object], ...] = ()
     restless = False
 
     def __init__(self, scene: Scene, kinds: frozenset[str], busy: Callable[[], bool]) -> None:
         self.kinds = kinds
+        self.unable: str | None = None
         self.living = Living(scene)
         self._busy = busy
         self._attached: list[NumbaDriver | NumbaSimulator] = []
@@ -141,25 +141,32 @@ class HandleProbe:
         return uninstall
 
     def _arrived(self, module: ModuleType) -> None:
-        source: NumbaDriver | NumbaSimulator
+        try:
+            self._attach(module)
+        except Exception as fault:  # noqa: BLE001 - a numba that we do not know: the suite imports it all the same
+            self.unable = f"this numba cannot be watched: {said(fault)}"
+
+    def _attach(self, module: ModuleType) -> None:
         # The simulator puts its own modules in the place of the true ones.
         driver = sys.modules["numba.cuda.cudadrv.driver"]
         if ".simulator." in driver.__name__:
             from pytest_gpuguard.track.numba_simulator import NumbaSimulator
 
-            source = NumbaSimulator(self.living)
-            source.attach(module)
+            simulator = NumbaSimulator(self.living)
+            self._attached.append(simulator)
+            simulator.attach(module)
         else:
             from pytest_gpuguard.track.numba_driver import NumbaDriver
 
             source = NumbaDriver(self.living)
+            self._attached.append(source)
             source.attach(driver)
-        self._attached.append(source)
+            self.unable = source.unable
 
     @property
     def watching(self) -> list[str]:
         """Who tells us what is made."""
-        return [source.name for source in self._attached if source.unable is None]
+        return [source.name for source in self._attached if self.unable is None]
 
     def moved(self) -> bool:
         return self.living.births != self._looked_at

@@ -58,7 +58,6 @@ class NumbaSimulator:
         self._living = living
         self._undo: list[Callable[[], None]] = []
         self._inside = False
-        self.unable: str | None = None
 
     def attach(self, module: ModuleType) -> None:
         """Wrap the names of ``numba.cuda``."""

@@ -288,7 +288,9 @@ class Tracker:
         for probe in self._probes:
             seen.update(probe.seen())
             existed.update(probe.existed())
-            unable |= dict.fromkeys(probe.kinds, self._fault or probe.unable)
+            # Of a kind that several see, what one of them cannot is said.
+            why = self._fault or probe.unable
+            unable |= {kind: unable.get(kind) or why for kind in probe.kinds}
         known = {kind: self.known[kind] + existed[kind] for kind in seen}
         # What was known and has gone since was seen too.
         return {

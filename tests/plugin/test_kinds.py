@@ -1067,6 +1067,36 @@ def test_where_the_system_tells_nothing_the_rest_is_watched_and_it_is_said(run):
     assert "GPG901" not in said
 
 
+STRANGE = """
+    import sys, types
+
+    def stand_in(name, **content):
+        sys.modules[name] = module = types.ModuleType(name)
+        vars(module).update(content)
+
+    for name in ("numba", "numba.cuda", "numba.cuda.cudadrv"):
+        stand_in(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("driver", "why"),
+    [
+        (
+            "stand_in('numba.cuda.cudadrv.driver', driver=object())",
+            "this numba binds its driver in another way",
+        ),
+        ("", "this numba cannot be watched: KeyError: 'numba.cuda.cudadrv.driver'"),
+    ],
+)
+def test_of_a_numba_that_is_like_none_it_is_said_that_it_is_not_watched(run_plain, driver, why):
+    inner = run_plain.watched("-v", conftest=f"{STRANGE}\n    {driver}", test_it="def test_it(): pass")
+    assert inner.outcomes == {"test_it": "passed"}
+    unable = {probe.kind: probe.unable for probe in inner.report.probes if probe.unable}
+    assert unable == dict.fromkeys(("pinned", "device", "stream", "event"), why)
+    assert "numba" not in str([worker.watching for worker in inner.report.workers])
+
+
 HARDLY_BEGUN = """
     from pytest_gpuguard.track import natives
 
