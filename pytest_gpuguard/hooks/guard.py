@@ -286,7 +286,10 @@ class Guard(Plug):
             # What its teardown has opened is its own.
             self.tracker.sweep(fine=True)
         # Its things may have been born long ago: no counter will have moved.
-        self._owners.pop(fixturedef).ended = True
+        owner = self._owners.pop(fixturedef)
+        owner.ended = True
+        if owner.fixture is not None:
+            self.tracker.part(owner.fixture)  # pytest has its value for a moment yet
         self.tracker.force()
 
     def _torn_down(self) -> Fixture | None:

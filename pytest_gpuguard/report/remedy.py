@@ -71,7 +71,8 @@ def _of_fixture(fixture: FixtureRef, leak: Leak) -> str:
         twin = _XUNIT.get(fixture.name)
         if twin:
             return f"`{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} in `{twin}`"
-        return f"fixture `{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} after a `yield`"
+        place = "its `yield`" if fixture.yields else "a `yield`"
+        return f"fixture `{fixture.name}` {_makes(leak)} and nobody ends it: {_closes(leak)} after {place}"
     if not fixture.yields:
         return (
             f"fixture `{fixture.name}` returns a {made} and nobody closes it: "

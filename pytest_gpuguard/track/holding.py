@@ -12,23 +12,29 @@ import types
 from collections import deque
 from typing import TYPE_CHECKING
 
-from pytest_gpuguard.track.objects import instances
+from pytest_gpuguard.track.objects import instances, is_a
 from pytest_gpuguard.track.stacks import HARNESS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from pytest_gpuguard.track.scope import Owner
 
-__all__ = ["behind", "holds", "suspended"]
+__all__ = ["apart", "behind", "holds", "suspended"]
 
 _MOST = 5000
 # Through these everything is reached from everywhere: globals, classes, the running test itself.
 _NOT_THROUGH = (types.ModuleType, types.BuiltinFunctionType, types.FrameType, type)
+# What two things have in common that have nothing to do with each other.
+_EVERYBODYS = (
+    *_NOT_THROUGH,
+    *(types.FunctionType, types.CodeType, types.NoneType, types.EllipsisType),
+    *(str, bytes, int, float, complex),
+)
 
 
 def _is_passage(thing: object, shut: tuple[type, ...]) -> bool:
-    return not isinstance(thing, shut) and type(thing).__module__.partition(".")[0] not in HARNESS
+    return not issubclass(type(thing), shut) and type(thing).__module__.partition(".")[0] not in HARNESS
 
 
 def _shut() -> tuple[type, ...]:
@@ -40,7 +46,7 @@ def _shut() -> tuple[type, ...]:
 
 def behind(thing: object) -> list[object]:
     """Return what ``thing`` refers to; arrays do not tell the collector whose memory they show."""
-    if isinstance(thing, types.FunctionType):
+    if is_a(thing, types.FunctionType):
         # What it has closed over is its own; its globals are everybody's.
         return [*(thing.__closure__ or ()), *(thing.__defaults__ or ())]
     found = gc.get_referents(thing)
@@ -64,19 +70,48 @@ def suspended(owners: Iterable[Owner]) -> list[tuple[Owner, object]]:
     return found
 
 
+def _reached(values: Iterable[object], seen: dict[int, object]) -> Iterator[object]:
+    """Yield the values and what can be reached from them, nearest first; no code of the suite runs.
+
+    Parameters
+    ----------
+    values
+        Where to begin.
+    seen
+        Takes by its ``id`` all that is or would be yielded: who finds as many as ``_MOST`` has not seen all.
+    """
+    shut, waiting = _shut(), deque(values)
+    seen.update((id(value), value) for value in waiting)
+    while waiting and len(seen) < _MOST:
+        thing = waiting.popleft()
+        yield thing
+        for other in behind(thing) if _is_passage(thing, shut) else ():
+            if id(other) not in seen:
+                seen[id(other)] = other
+                waiting.append(other)
+
+
 def holds(value: object, things: Collection[object]) -> bool:
-    """Return whether one of ``things`` is ``value`` or can be reached from it; no code of the suite runs.
+    """Return whether one of ``things`` is ``value`` or can be reached from it.
 
     Looks at the nearest few thousand objects at most.
     """
-    wanted, shut = {id(thing) for thing in things}, _shut()
-    seen, waiting = {id(value)}, deque([value])
-    while waiting and len(seen) < _MOST:
-        thing = waiting.popleft()
-        if id(thing) in wanted:
-            return True
-        for other in behind(thing) if _is_passage(thing, shut) else ():
-            if id(other) not in seen:
-                seen.add(id(other))
-                waiting.append(other)
-    return False
+    wanted = {id(thing) for thing in things}
+    return any(id(thing) in wanted for thing in _reached([value], {}))
+
+
+def apart(value: object, things: Collection[object]) -> bool:
+    """Return whether surely nothing that can be reached from ``value`` can be from ``things`` as well.
+
+    An object gives its thread a queue or an event, and need not know the thread, nor that the object.
+    """
+    near, far = dict[int, object](), dict[int, object]()
+    for values, seen in (([value], near), (things, far)):
+        deque(_reached(values, seen), maxlen=0)
+        if len(seen) >= _MOST:
+            return False
+    return not any(key in far and not _is_everybodys(thing) for key, thing in near.items())
+
+
+def _is_everybodys(thing: object) -> bool:
+    return issubclass(type(thing), _EVERYBODYS) or (type(thing) in {tuple, frozenset} and not thing)

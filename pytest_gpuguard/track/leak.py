@@ -42,7 +42,7 @@ def _fixture(fixture: Fixture, birth: Birth, places: Places, kind: str) -> dict[
         file, line = "", 0
     from pytest_gpuguard.track.mending import edit
 
-    calls = closing_methods(fixture.gave, kind) if fixture.gave is not None else ()
+    calls = closing_methods(fixture.gave, kind) if fixture.gave is not None and not birth.apart else ()
     made = fixture.gave.__name__ if fixture.gave is not None and calls else None
     if kind == "shm" and made == "SharedMemory":
         calls = (*calls, "unlink")

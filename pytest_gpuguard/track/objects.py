@@ -1,18 +1,26 @@
-"""The live objects of a class, found by the collector: slow, so only for what is suspected."""
+"""Objects by their class. To find the live ones asks the collector: slow, so only for what is suspected."""
 
 from __future__ import annotations
 
 import gc
 import sys
+from typing import TypeGuard, TypeVar
 
-__all__ = ["instances", "of_class"]
+__all__ = ["instances", "is_a", "of_class"]
+
+T = TypeVar("T")
+
+
+def is_a(thing: object, cls: type[T]) -> TypeGuard[T]:
+    """Return whether ``thing`` is of a class, by its type alone: ``isinstance`` asks it as well.
+
+    What stands for something else, as lazy objects do, would make that.
+    """
+    return issubclass(type(thing), cls)
 
 
 def instances(*classes: str) -> list[object]:
-    """Return the live instances of classes given as ``module:name``, of modules that are loaded.
-
-    By type alone: an object's own idea of its class is never asked.
-    """
+    """Return the live instances of classes given as ``module:name``, of modules that are loaded."""
     wanted = tuple(
         cls
         for module, _, name in (path.partition(":") for path in classes)

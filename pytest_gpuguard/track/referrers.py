@@ -14,6 +14,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.track.objects import is_a
 from pytest_gpuguard.track.stacks import HARNESS
 from pytest_gpuguard.track.words import sound
 
@@ -58,7 +59,7 @@ def kept_by_traceback(bunches: Sequence[Sequence[object]]) -> list[bool]:
             step = step.f_back
 
     def lasts(holder: object) -> bool:
-        if isinstance(holder, types.FrameType):
+        if is_a(holder, types.FrameType):
             return id(holder) in running
         return not _came_out(holder)
 
@@ -125,13 +126,13 @@ def _roots(
 
 
 def _is_root(holder: object) -> bool:
-    return isinstance(holder, types.FrameType | type) or _is_module(holder)
+    return is_a(holder, types.FrameType) or is_a(holder, type) or _is_module(holder)
 
 
 def _came_out(holder: object) -> bool:
     """Return whether ``holder`` is an exception that a test has not caught: the harness keeps it."""
-    if not issubclass(type(holder), BaseException):
-        return False  # by its type: its own idea of its class is not asked
+    if not is_a(holder, BaseException):
+        return False
     trace = _TRACEBACK.__get__(holder)
     outermost = trace.tb_frame.f_globals.get("__name__") if trace is not None else None
     return str(outermost).partition(".")[0] in HARNESS | {"unittest"}
@@ -223,19 +224,19 @@ def _base(thing: Any) -> Any:
 
 
 def _is_ours(holder: object) -> bool:
-    if isinstance(holder, types.FrameType):
+    if is_a(holder, types.FrameType):
         return str(holder.f_globals.get("__name__", "")).startswith(_OURS)
     return type(holder).__module__.startswith(_OURS)
 
 
 def _root(holder: object, held: object, places: Places) -> str:
     """Return the beginning of a way in words."""
-    if isinstance(holder, types.FrameType):
+    if is_a(holder, types.FrameType):
         file, _ = places.shown(holder.f_code.co_filename)
         return f"{file}:{holder.f_lineno} {holder.f_code.co_qualname}: {_name(holder.f_locals, held)}"
-    if isinstance(holder, type):
+    if is_a(holder, type):
         return f"class {holder.__module__}.{holder.__qualname__}: {_name(vars(holder), held)}"
-    assert isinstance(holder, dict)
+    assert is_a(holder, dict)
     return f"module {holder['__name__']}: {_name(holder, held)}"
 
 
@@ -254,14 +255,14 @@ def _way(holder: object, toward: _Toward) -> str:
 
 def _step(outer: object, holder: object, held: object) -> str:
     """Return how ``held`` is reached from ``holder``, which ``outer`` holds."""
-    if isinstance(outer, types.FunctionType) or isinstance(holder, types.CellType):
+    if is_a(outer, types.FunctionType) or is_a(holder, types.CellType):
         return ""  # said with the function
-    if isinstance(holder, types.FunctionType):
+    if is_a(holder, types.FunctionType):
         return f" ({holder.__qualname__} closes over it)"
-    if isinstance(holder, dict):
+    if is_a(holder, dict):
         name = next((key for key, value in holder.items() if value is held), None)
         return f".{name}" if _own(outer) is holder else f"[{_key(name)}]"
-    if isinstance(holder, list | tuple):
+    if is_a(holder, list) or is_a(holder, tuple):
         return next((f"[{index}]" for index, value in enumerate(holder) if value is held), "[...]")
     own = _own(holder)
     if own is held:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -31,7 +32,7 @@ Certainty = Literal["exact", "inherited", "inferred", "unknown"]
 class Fixture(msgspec.Struct, eq=False):
     """A fixture while it is set up, and what is known of what it made.
 
-    Only the class of the value is kept: the value itself must be free to go.
+    The class of its value is kept, not the value itself, which must be free to go.
     """
 
     name: str
@@ -39,6 +40,10 @@ class Fixture(msgspec.Struct, eq=False):
     node: str
     code: CodeType | None
     gave: type | None = None
+    #: Gives the value while somebody else has it; known where something was made while it was set up.
+    value: weakref.ref[Any] | None = None
+    # Of the scene, as it began.
+    news: int = 0
 
     @property
     def made(self) -> type | None:
@@ -76,6 +81,8 @@ class Birth(msgspec.Struct, eq=False):
     stack: RawStack
     at: float
     reported: bool = False
+    #: Whether the value of its fixture has nothing to do with it.
+    apart: bool = False
 
 
 #: Bound here: a test puts something else in their place, and starts threads meanwhile.
@@ -83,6 +90,13 @@ _get_ident, _main_thread = threading.get_ident, threading.main_thread
 
 #: Owner of what is made before the first test or between tests; it never ends, so it is never judged.
 BEFORE = Owner("session", "")
+
+
+def _weakly(value: object) -> weakref.ref[Any] | None:
+    try:
+        return weakref.ref(value)
+    except TypeError:  # as of a list
+        return None
 
 
 @dataclass(slots=True)
@@ -162,7 +176,7 @@ class Scene:
 
     def enter(self, fixture: Fixture, owner: Owner | None, now: float) -> None:
         """A fixture's set-up begins; ``owner`` is given for every scope wider than a function."""
-        self._used = True
+        self._used, fixture.news = True, self.news
         self.fixtures.append(fixture)
         if owner is not None:
             self.owners.append(owner)
@@ -179,6 +193,8 @@ class Scene:
         while owner is not None and self.owners and self.owners.pop() is not owner:
             pass
         fixture.gave = None if value is None else type(value)
+        if fixture.news != self.news:
+            fixture.value = _weakly(value)
         self.touch(now)
 
     def touch(self, now: float) -> None:

@@ -8,8 +8,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard import clock
+from pytest_gpuguard.track.closing import closing_method
 from pytest_gpuguard.track.excuse import Excuses
-from pytest_gpuguard.track.holding import holds, suspended
+from pytest_gpuguard.track.holding import apart, holds, suspended
 from pytest_gpuguard.track.leak import record
 from pytest_gpuguard.track.probe import Paced
 from pytest_gpuguard.track.settle import settle, stretched
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pytest_gpuguard.track.probe import Probe, Suspect
-    from pytest_gpuguard.track.scope import Birth, Owner, Scene
+    from pytest_gpuguard.track.scope import Birth, Fixture, Owner, Scene
     from pytest_gpuguard.track.stacks import Places
 
 __all__ = ["FINE", "Judgement", "Tracker"]
@@ -129,6 +130,16 @@ class Tracker:
         """Look at the next judgement, although no counter may move: a wide owner has ended."""
         self._forced, self._news = True, None
 
+    def part(self, fixture: Fixture) -> None:
+        """Note what of it outlives a fixture that has ended and has nothing to do with its value."""
+        if fixture.value is None:
+            return
+        try:
+            for probe in self._probes:
+                _part(probe.suspects())
+        except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
+            self._give_up(fault)
+
     def ask_again(self) -> None:
         """Have the next end ask more than this, whatever moves: more can have happened than is felt here."""
         self._news = None
@@ -220,6 +231,7 @@ class Tracker:
         first = [suspect for probe in moved for suspect in probe.suspects()]
         if not first:
             return []
+        _part(first)
         self._let_go()
         self._adopt(moved)
         self._excuses.begin(failed=not verified)
@@ -341,6 +353,22 @@ class Tracker:
         ways = holders((one.things for one, _ in told), self._places)
         for (_, leak), held in zip(told, ways, strict=True):
             leak["subject"]["holders"] = held
+
+
+def _part(suspects: Iterable[Suspect]) -> None:
+    """Note whether the value of a suspect's fixture has nothing to do with it, while that value lives."""
+    found: dict[tuple[Fixture, str], bool] = {}
+    for birth, suspect in ((one.birth, one) for one in suspects):
+        fixture = birth.fixture
+        value = fixture.value() if fixture is not None and fixture.value is not None else None
+        if fixture is None or closing_method(type(value)) is None:
+            continue
+        if (fixture, birth.what) not in found:
+            # One speaks for all that were made alike, since to look is dear.
+            # What no object stands for may be anybody's.
+            things = suspect.things
+            found[fixture, birth.what] = bool(things) and apart(value, things)
+        birth.apart = found[fixture, birth.what]
 
 
 def _chain(birth: Birth) -> tuple[Owner, str]:

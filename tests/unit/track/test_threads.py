@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from pytest_gpuguard.track.holding import holds
+from pytest_gpuguard.track.holding import apart, holds
 from pytest_gpuguard.track.scope import Owner, Scene
 from pytest_gpuguard.track.threads import ThreadProbe, keeper_of
 from pytest_gpuguard.track.words import said, sound
@@ -103,6 +103,28 @@ def test_a_value_holds_what_can_be_reached_from_it():
     assert holds(thread, [thread])
     assert not holds(Solver(other), [thread])
     assert not holds(None, [thread])
+
+
+def test_who_shares_anything_is_not_apart():
+    class Part:
+        def __init__(self, *parts: object) -> None:
+            self.parts = parts
+
+        @property
+        def __class__(self) -> type:
+            raise AssertionError
+
+    shared, text = threading.Event(), "a word that both have"
+    assert apart(Part(threading.Event(), text, int), [Part(text, int, ())])
+    assert not apart(Part(shared), [Part(threading.Event()), Part(shared)])
+    inner = Part()
+    assert not apart(Part(Part(inner)), [inner])
+    assert not apart(inner, [Part(Part(inner))])
+
+
+def test_what_is_not_seen_to_its_end_is_not_apart():
+    assert not apart([[number] for number in range(10_000)], [[]])
+    assert not apart([], [[[number] for number in range(10_000)]])
 
 
 def test_through_code_and_the_harness_everything_is_reached_so_nothing_is(request):
