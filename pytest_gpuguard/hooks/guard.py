@@ -60,10 +60,19 @@ def _frame_of(code: CodeType | None) -> FrameType | None:
     return frame
 
 
+#: All that a fixture does whose parameter is its value.
+_HANDS_ON = (lambda request: request.param).__code__
+
+
 def _only_hands_on(function: object) -> bool:
     """Return whether all that a fixture does is to give its parameter: what ``parametrize`` makes of one."""
     code = _code(function)
-    return code is not None and code.co_varnames == ("request",) and code.co_names == ("param",)
+    return (
+        code is not None
+        and code.co_names == _HANDS_ON.co_names
+        # To call it has the same names.
+        and code.co_code == _HANDS_ON.co_code
+    )
 
 
 class Guard(Plug):

@@ -250,6 +250,13 @@ RULES = """
         if request.param == "closes":
             watcher.close()
 
+    def start():
+        return Watcher().start()
+
+    @pytest.fixture(scope="module", params=[start])
+    def made_by_its_parameter(request):
+        return request.param()
+
     class Late(Watcher):
         # Its own thread goes at the end; what that starts when it is told to stays, or goes with it.
         def __init__(self, keep):
@@ -282,6 +289,8 @@ RULES = """
         late_and_kept.tell()
         late_and_closed.tell()
     def test_parameter(sometimes): pass
+    def test_made(made_by_its_parameter): pass
+    def test_made_before(made_by_its_parameter): pass
     def test_by_name(request):
         request.getfixturevalue("closed_by_name")
     def test_by_name_again(request):
@@ -341,6 +350,7 @@ def test_every_way_to_a_fixture_leads_to_its_owner_and_who_closes_is_left_alone(
     } == {
         ("kept_for_all", "module", "setup", "exact"),
         ("sometimes", "module", "setup", "exact"),
+        ("made_by_its_parameter", "module", "setup", "exact"),
         ("late_and_kept", "module", "setup", "inherited"),
         ("setup_function", "function", "setup", "exact"),
         ("setup_method", "function", "setup", "exact"),
