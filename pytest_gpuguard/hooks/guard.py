@@ -281,24 +281,29 @@ class Guard(Plug):
         finally:
             if owner is not None:
                 self.tracker.sweep()
-                if self._fine:
-                    # Runs first: what the test has taken and what this gives back would look like nothing.
-                    fixturedef.addfinalizer(partial(self.tracker.sweep, fine=True))
+                fixturedef.addfinalizer(self._ends)  # runs first
             elif self._fine:
                 self.tracker.sweep(fine=True)
             scene.leave(fixture, owner, value, clock.monotonic())
 
+    def _ends(self) -> None:
+        # What is there already is not of this fixture's teardown. And what the test has taken and what this
+        # gives back would look like nothing.
+        torn_down, self.scene.torn_down = self.scene.torn_down, lambda: None
+        self.tracker.sweep()
+        self.scene.torn_down = torn_down
+
     def _finished(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        if fixturedef not in self._owners:
+        owner = self._owners.get(fixturedef)
+        if owner is None:
             return
-        if self._fine:
-            # What its teardown has opened is its own.
-            self.tracker.sweep(fine=True)
-        # Its things may have been born long ago: no counter will have moved.
-        owner = self._owners.pop(fixturedef)
         owner.ended = True
+        # What its teardown has left is its own.
+        self.tracker.sweep()
+        del self._owners[fixturedef]
         if owner.fixture is not None:
             self.tracker.part(owner.fixture)  # pytest has its value for a moment yet
+        # Its things may have been born long ago: no counter will have moved.
         self.tracker.force()
 
     def _torn_down(self) -> Fixture | None:

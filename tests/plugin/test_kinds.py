@@ -998,22 +998,30 @@ EVERYTHING = """
 EVERY_CODE = {f"GPG{number}" for number in (*range(101, 107), *range(201, 205))}
 
 
-@pytest.mark.parametrize("where", ["conftest", "module", "test"])
-def test_what_an_import_makes_is_its_test_s_and_before_the_tests_nobody_s(run_plain, where):
+@pytest.mark.parametrize("where", ["conftest", "module", "test", "fixture", "teardown"])
+def test_what_an_import_makes_is_its_test_s_or_fixture_s_and_before_the_tests_nobody_s(run_plain, where):
     run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")
-    here = {
-        place: "import everything" if place == where else "pass" for place in ("conftest", "module", "test")
-    }
+    places = ("conftest", "module", "test", "fixture", "teardown")
+    here = {place: "import everything" if place == where else "pass" for place in places}
     inner = run_plain.watched(
         "--gpuguard-leak-kinds=all",
         everything=EVERYTHING,
         conftest=here["conftest"],
         test_it=f"""
-            import sys, numba.cuda
+            import sys, numba.cuda, pytest
             {here["module"]}
 
-            def test_makes():
-                {here["test"]}
+            @pytest.fixture(scope="class")
+            def wide():
+                {here["fixture"]}
+                yield
+                {here["teardown"]}
+
+            class TestIt:
+                def test_before(self): pass
+
+                def test_makes(self, wide):
+                    {here["test"]}
 
             def test_next():
                 assert sys.modules["everything"].is_left_alone()
@@ -1021,8 +1029,15 @@ def test_what_an_import_makes_is_its_test_s_and_before_the_tests_nobody_s(run_pl
     )
     assert set(inner.outcomes.values()) == {"passed"}
     leaks = [leak for group in inner.report.groups for leak in group.leaks]
-    assert {leak.code for leak in leaks} == (EVERY_CODE if where == "test" else set())
-    assert {leak.origin.nodeid for leak in leaks} <= {"test_it.py::test_makes"}
+    before = where in {"conftest", "module"}
+    assert {leak.code for leak in leaks} == (set() if before else EVERY_CODE)
+    owners = {
+        (leak.judged_at, leak.judged_node, leak.origin.fixture and leak.origin.fixture.name) for leak in leaks
+    }
+    its = ("function", "test_it.py::TestIt::test_makes", None)
+    assert owners == (
+        set() if before else {its if where == "test" else ("class", "test_it.py::TestIt", "wide")}
+    )
 
 
 BLIND = """
