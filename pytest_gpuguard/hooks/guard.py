@@ -27,6 +27,7 @@ from pytest_gpuguard.hooks.unclosed import Unclosed
 from pytest_gpuguard.hooks.untouched import keep_the_real_files
 from pytest_gpuguard.hooks.verdict import ATTRIBUTE, Verdict
 from pytest_gpuguard.track.deaths import DeathWatch
+from pytest_gpuguard.track.holding import Names
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.monitor import Monitor
 from pytest_gpuguard.track.scope import Fixture, Owner, Scene
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.hooks.leasing import Leasing
     from pytest_gpuguard.hooks.runfolder import RunFolder
     from pytest_gpuguard.hooks.settings import Settings
+    from pytest_gpuguard.track.holding import Namespace
 
 __all__ = ["Guard"]
 
@@ -58,6 +60,15 @@ def _frame_of(code: CodeType | None) -> FrameType | None:
     while frame is not None and frame.f_code is not code:
         frame = frame.f_back
     return frame
+
+
+def _namespaces(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> list[Namespace]:
+    """Return those of the class and the modules in which a fixture may leave something for its tests."""
+    owns = (getattr(request, name, None) for name in ("cls", "module"))  # not every scope has them
+    spaces: list[Namespace] = [vars(own) for own in owns if own is not None]
+    # A fixture of a conftest, or of the whole session, has another module.
+    module = getattr(fixturedef.func, "__globals__", None)
+    return spaces if module is None or any(module is space for space in spaces) else [*spaces, module]
 
 
 #: All that a fixture does whose parameter is its value.
@@ -262,7 +273,8 @@ class Guard(Plug):
         if scope != "function":
             # What is there already is not of this fixture, though nobody saw it being made.
             self.tracker.sweep()
-            owner = Owner(scope, fixture.node, fixture, fixture.code)
+            names = Names(_namespaces(fixturedef, request))
+            owner = Owner(scope, fixture.node, fixture, fixture.code, names=names)
             self._owners[fixturedef] = owner
             # Runs last, when everything that the fixture has is torn down.
             fixturedef.addfinalizer(partial(self._finished, fixturedef))
@@ -280,6 +292,7 @@ class Guard(Plug):
             raise
         finally:
             if owner is not None:
+                names.read()
                 self.tracker.sweep()
                 fixturedef.addfinalizer(self._ends)  # runs first
             elif self._fine:
@@ -360,8 +373,10 @@ class Guard(Plug):
             funcargs.clear()
 
     def _values(self) -> Iterator[tuple[Owner, object]]:
-        """Yield what the wider fixtures in force have given and are to call at their end, and whose it is."""
+        """Yield what the wider fixtures in force have given, left and are to call, each with whose it is."""
         for fixturedef, owner in self._owners.items():
+            if owner.names is not None:
+                yield owner, owner.names.values()
             if fixturedef.cached_result is not None:
                 yield owner, fixturedef.cached_result[0]
             yield owner, [part for part in vars(fixturedef).values() if type(part) is list]

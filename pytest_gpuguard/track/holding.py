@@ -10,7 +10,7 @@ import gc
 import sys
 import types
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.objects import instances, is_a
 from pytest_gpuguard.track.stacks import HARNESS
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.track.scope import Owner
 
-__all__ = ["apart", "behind", "holds", "suspended"]
+__all__ = ["Names", "Namespace", "apart", "behind", "holds", "suspended"]
 
 _MOST = 5000
 # Through these everything is reached from everywhere: globals, classes, the running test itself.
@@ -68,6 +68,37 @@ def suspended(owners: Iterable[Owner]) -> list[tuple[Owner, object]]:
         if code in by_code and frame is not None:
             found.append((by_code[code], list(frame.f_locals.values())))
     return found
+
+
+#: Of a module, or of a class.
+Namespace = dict[str, Any] | types.MappingProxyType[str, Any]
+
+
+class Names:
+    """What a fixture leaves under names of its class and modules, as ``setup_class`` does.
+
+    Parameters
+    ----------
+    namespaces
+        Of the class and the modules, before the fixture is set up.
+    """
+
+    def __init__(self, namespaces: Iterable[Namespace]) -> None:
+        # Copied at a stroke: other threads may write.
+        self._before = [(space, space.copy()) for space in namespaces]
+        self._named: list[tuple[Namespace, list[str]]] = []
+
+    def read(self) -> None:
+        """Note what is new, or another thing than before; the fixture is set up. Nothing is kept alive."""
+        for space, before in self._before:
+            names = [name for name, value in space.copy().items() if before.get(name) is not value]
+            if names:
+                self._named.append((space, names))
+        self._before.clear()
+
+    def values(self) -> list[object]:
+        """Return what is there now."""
+        return [space.get(name) for space, names in self._named for name in names]
 
 
 def _reached(values: Iterable[object], seen: dict[int, object]) -> Iterator[object]:

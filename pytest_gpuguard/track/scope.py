@@ -17,6 +17,7 @@ import msgspec
 
 from pytest_gpuguard import clock
 from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.holding import Names
 from pytest_gpuguard.track.stacks import RawStack
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Owner(msgspec.Struct, eq=False):
 
     The frame of the test function or fixture is known by ``code``, so that a trace can be cut there. Scope
     ``block`` is that of the fixture ``leak_scope``. One that ``failed`` is a fixture whose set-up raised.
+    A wide fixture has ``names``.
     """
 
     scope: str
@@ -64,6 +66,7 @@ class Owner(msgspec.Struct, eq=False):
     code: CodeType | None = None
     ended: bool = False
     failed: bool = False
+    names: Names | None = None
 
 
 class Birth(msgspec.Struct, eq=False):

@@ -515,6 +515,106 @@ def _owners(inner):
     return found
 
 
+BY_NAME = """
+    import unittest
+    from concurrent.futures import ThreadPoolExecutor
+    import pytest
+    import wide
+
+    class Named(unittest.TestCase):
+        @classmethod
+        def setUpClass(cls):
+            cls.pool = ThreadPoolExecutor(1)
+            cls.addClassCleanup(cls.close)
+        @classmethod
+        def close(cls):
+            cls.pool.shutdown()
+        def test_first(self):
+            assert self.pool.submit(int).result() == 0
+        def test_second(self):
+            assert self.pool.submit(int).result() == 0
+
+    class Forgotten(Named):
+        @classmethod
+        def close(cls): pass
+
+    class TestNamed:
+        pool = None
+        @classmethod
+        def setup_class(cls):
+            cls.pool = ThreadPoolExecutor(1)
+        @classmethod
+        def teardown_class(cls):
+            cls.pool.shutdown()
+        def test_first(self):
+            assert self.pool.submit(int).result() == 0
+        def test_second(self):
+            assert self.pool.submit(int).result() == 0
+
+    class TestForgotten(TestNamed):
+        @classmethod
+        def teardown_class(cls): pass
+        def test_of_its_own(self):
+            type(self).made_by_the_test = ThreadPoolExecutor(1)
+            assert self.made_by_the_test.submit(int).result() == 0
+
+    def setup_module():
+        global POOL
+        POOL = ThreadPoolExecutor(1)
+    def teardown_module():
+        POOL.shutdown()
+    def test_of_the_module():
+        assert POOL.submit(int).result() == 0
+
+    @pytest.fixture(scope="class")
+    def on_the_class(request):
+        request.cls.pool = ThreadPoolExecutor(1)
+        yield
+        request.cls.pool.shutdown()
+
+    @pytest.mark.usefixtures("on_the_class")
+    class TestOnTheClass:
+        def test_first(self):
+            assert self.pool.submit(int).result() == 0
+        def test_second(self):
+            assert self.pool.submit(int).result() == 0
+
+    def test_of_the_session(of_the_session):
+        assert wide.pool().submit(int).result() == 0
+"""
+
+WIDE = """
+    from concurrent.futures import ThreadPoolExecutor
+    import pytest
+
+    def pool():
+        return POOL
+
+    @pytest.fixture(scope="session", autouse=True)
+    def of_the_session():
+        global POOL
+        POOL = ThreadPoolExecutor(1)
+        yield
+        POOL.shutdown()
+"""
+
+
+def test_what_starts_late_is_of_the_fixture_that_left_it_under_a_name(run):
+    inner = run.watched("-v", wide=WIDE, conftest="from wide import of_the_session", test_it=BY_NAME)
+    assert _owners(inner) == {
+        "setup_class": "class",
+        "setUpClass": "class",
+        "test_of_its_own": "function",
+    }
+    assert {
+        leak.origin.fixture and leak.origin.fixture.node for g in inner.report.groups for leak in g.leaks
+    } == {
+        "test_it.py::TestForgotten",
+        "test_it.py::Forgotten",
+        None,
+    }
+
+
 def test_wide_leaks_fail_the_run_and_no_test(run):
     inner = run.watched(
         "-v", "--gpuguard-leaks=error", test_leaky=LEAKY, test_xunit=XUNIT, test_innocent=INNOCENT
