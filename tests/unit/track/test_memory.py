@@ -100,3 +100,27 @@ def test_growth_is_put_down_to_what_was_loaded_since_one_asked_last(probe, monke
     with _filled():
         probe.sweep()
     assert len(probe._found) == told
+
+
+@pytest.mark.parametrize(
+    ("grown", "told"),
+    [
+        ({}, False),
+        ({"malloc": 64 * MIB}, True),
+        ({"regions": 64 * MIB}, True),
+        ({"locked": 5 * MIB}, True),
+        ({"malloc": 7 * MIB, "regions": 7 * MIB, "locked": 3 * MIB}, False),
+        ({"regions": 64 * MIB, "python": 60 * MIB}, False),
+    ],
+)
+def test_growth_that_no_second_source_confirms_is_not_told(probe, monkeypatch, grown, told):
+    before = memory._levels()
+    after = before._replace(
+        resident=before.resident + 64 * MIB,
+        **{name: getattr(before, name) + by for name, by in grown.items()},
+    )
+    probe._rebase(before)
+    monkeypatch.setattr(memory, "_levels", lambda *_: after)
+    monkeypatch.setattr(probe, "_resident", lambda: probe._pages + 64 * MIB)
+    probe.sweep()
+    assert bool(probe._found) == told
