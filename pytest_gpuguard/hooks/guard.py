@@ -328,8 +328,9 @@ class Guard(Plug):
         owner = self._owners.get(fixturedef)
         if owner is not None:
             return owner.fixture
-        code = _code(fixturedef.func)
-        return next((fixture for fixture in self.scene.own if fixture.code is code), None)
+        # Several may have one name, where they override each other, or one function, where that is made anew.
+        known_by = fixturedef.argname, _code(fixturedef.func)
+        return next((one for one in self.scene.own if (one.name, one.code) == known_by), None)
 
     def pytest_enter_pdb(self) -> None:
         # Whoever debugs a test takes the time he needs: until its end nothing is a stall, no wait is broken.

@@ -375,6 +375,18 @@ FINALIZERS = """
     def of_function(request):
         request.addfinalizer(Watcher().start)
 
+    def made(leaks):
+        @pytest.fixture
+        def ends():
+            yield
+            if leaks:
+                Watcher().start()
+        return ends
+
+    good, bad = made(False), made(True)
+
+    def test_made_alike(good, bad): pass
+
     @pytest.fixture(scope="module", params=[1, 2])
     def parametrised(request):
         yield
@@ -412,7 +424,7 @@ FINALIZERS = """
 def test_what_a_finalizer_makes_is_its_fixture_s_and_not_of_the_test_that_comes_last_or_next(run):
     inner = run.watched("--gpuguard-leaks=error", test_it=FINALIZERS)
     assert {name: said for name, said in inner.outcomes.items() if said != "passed"} == dict.fromkeys(
-        ("test_own", "test_by_request"), "passed, teardown failed"
+        ("test_own", "test_by_request", "test_made_alike"), "passed, teardown failed"
     )
     leaks = [leak for group in inner.report.groups for leak in group.leaks]
     assert {
@@ -420,13 +432,14 @@ def test_what_a_finalizer_makes_is_its_fixture_s_and_not_of_the_test_that_comes_
         for leak in leaks
     } == {
         ("of_function", "test_it.py::test_own", "teardown"),
+        ("bad", "test_it.py::test_made_alike", "teardown"),
         (None, "test_it.py::test_by_request", "teardown"),
         ("parametrised", "test_it.py", "teardown"),
         ("teardown_class", "test_it.py::TestOuter::TestInner", "teardown"),
         ("by_function", "test_it.py", "teardown"),
         ("by_method", "test_it.py", "teardown"),
     }
-    assert len(leaks) == 6
+    assert len(leaks) == 7
 
 
 REARMED = """
