@@ -6,6 +6,7 @@ One object holds the parts of :mod:`pytest_gpuguard.track` together; its hooks t
 from __future__ import annotations
 
 import sys
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ from pytest_gpuguard.track.deaths import DeathWatch
 from pytest_gpuguard.track.holding import Names
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.monitor import Monitor
-from pytest_gpuguard.track.scope import Fixture, Owner, Scene
+from pytest_gpuguard.track.objects import instances
+from pytest_gpuguard.track.scope import BEFORE, Fixture, Owner, Scene
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.stall import StallWatch
 from pytest_gpuguard.track.tracker import FINE, Tracker
@@ -48,6 +50,13 @@ __all__ = ["Guard"]
 
 #: What runs the finalizers of a fixture: pytest does not tell whose, but its frame does.
 _FINISH = pytest.FixtureDef.finish.__code__
+
+
+_POOLS = (
+    "concurrent.futures.thread:ThreadPoolExecutor",
+    "concurrent.futures.process:ProcessPoolExecutor",
+    "multiprocessing.pool:Pool",
+)
 
 
 def _code(function: object) -> CodeType | None:
@@ -116,7 +125,11 @@ class Guard(Plug):
         self.unusual: list[Callable[[pytest.TestReport], object]] = []
         self._fine = bool(FINE & settings.leak_kinds)
         self.places = Places(config.rootpath)
+        # Of wide fixtures in force, and of those that ended since the last test.
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
+        self._over: list[Owner] = []
+        # There before the tests, as a module has them for good: what they start late is no test's either.
+        self._pools: weakref.WeakSet[object] = weakref.WeakSet()
         # Of each fixture; empty for one that only hands on its parameter.
         self._scopes: dict[pytest.FixtureDef[Any], str] = {}
         self.scene = Scene(code=lambda: _code(getattr(self.item, "obj", None)), torn_down=self._torn_down)
@@ -205,10 +218,14 @@ class Guard(Plug):
         often = min(max(self._settle / 10, 0.005), 0.05)
         return often if self.deaths.pending else min(self.stalls.pace, self.lifeline.pace)
 
+    def _note_pools(self) -> None:
+        self._pools.update(instances(*_POOLS))
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
         # Whatever came since we began to watch, by imports and plugins, is nobody's.
-        First(session.config, keep_the_real_files, self.tracker.sweep, self.monitor.start).register()
+        steps = (keep_the_real_files, self.tracker.sweep, self._note_pools, self.monitor.start)
+        First(session.config, *steps).register()
         return (yield)
 
     # What follows is done for every test of a suite, so each line is counted. What most tests have no need of
@@ -248,6 +265,8 @@ class Guard(Plug):
         self.scene.end()
         if self.errors:
             self.errors.clear()
+        if self._over:
+            self._over.clear()
         self.keeping.end(clock.monotonic(), self.outcome, payload)
 
     def _entries(self) -> list[CodeType | None]:
@@ -313,7 +332,7 @@ class Guard(Plug):
         owner.ended = True
         # What its teardown has left is its own.
         self.tracker.sweep()
-        del self._owners[fixturedef]
+        self._over.append(self._owners.pop(fixturedef))
         if owner.fixture is not None:
             self.tracker.part(owner.fixture)  # pytest has its value for a moment yet
         # Its things may have been born long ago: no counter will have moved.
@@ -374,13 +393,17 @@ class Guard(Plug):
             funcargs.clear()
 
     def _values(self) -> Iterator[tuple[Owner, object]]:
-        """Yield what the wider fixtures in force have given, left and are to call, each with whose it is."""
+        """Yield what may have started something late, and whose that is then."""
+        for pool in self._pools:
+            yield BEFORE, pool
         for fixturedef, owner in self._owners.items():
-            if owner.names is not None:
-                yield owner, owner.names.values()
+            yield owner, owner.left()
             if fixturedef.cached_result is not None:
                 yield owner, fixturedef.cached_result[0]
             yield owner, [part for part in vars(fixturedef).values() if type(part) is list]
+        # The last of its tests may have been the first to need it.
+        for owner in self._over:
+            yield owner, owner.left()
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:

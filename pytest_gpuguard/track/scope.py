@@ -41,7 +41,7 @@ class Fixture(msgspec.Struct, eq=False):
     node: str
     code: CodeType | None
     gave: type | None = None
-    #: Gives the value while somebody else has it; known where something was made while it was set up.
+    #: Gives the value while somebody else has it; known of a wide one, and where it made something meanwhile.
     value: weakref.ref[Any] | None = None
     # Of the scene, as it began.
     news: int = 0
@@ -67,6 +67,11 @@ class Owner(msgspec.Struct, eq=False):
     ended: bool = False
     failed: bool = False
     names: Names | None = None
+
+    def left(self) -> list[object]:
+        """Return what a wide fixture has given, while that lives, and left under names."""
+        given = self.fixture.value() if self.fixture is not None and self.fixture.value is not None else None
+        return [given, *(self.names.values() if self.names is not None else ())]
 
 
 class Birth(msgspec.Struct, eq=False):
@@ -196,7 +201,7 @@ class Scene:
         while owner is not None and self.owners and self.owners.pop() is not owner:
             pass
         fixture.gave = None if value is None else type(value)
-        if fixture.news != self.news:
+        if owner is not None or fixture.news != self.news:
             fixture.value = _weakly(value)
         self.touch(now)
 

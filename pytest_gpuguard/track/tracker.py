@@ -132,7 +132,7 @@ class Tracker:
 
     def part(self, fixture: Fixture) -> None:
         """Note what of it outlives a fixture that has ended and has nothing to do with its value."""
-        if fixture.value is None:
+        if fixture.made is None:
             return
         try:
             for probe in self._probes:

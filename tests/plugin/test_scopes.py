@@ -571,6 +571,24 @@ BY_NAME = """
             type(self).made_by_the_test = ThreadPoolExecutor(1)
             assert self.made_by_the_test.submit(int).result() == 0
 
+    class TestOnce:
+        @classmethod
+        def setup_class(cls):
+            cls.pool = ThreadPoolExecutor(1)
+        def test_it(self):
+            assert self.pool.submit(int).result() == 0
+
+    @pytest.fixture(scope="class")
+    def given():
+        yield ThreadPoolExecutor(1)
+
+    class TestGiven:
+        def test_it(self, given):
+            KEPT.append(given)
+            assert given.submit(int).result() == 0
+
+    KEPT = []
+
     def setup_module():
         global POOL
         POOL = ThreadPoolExecutor(1)
@@ -612,11 +630,34 @@ WIDE = """
 """
 
 
+AT_IMPORT = """
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+    FORK = multiprocessing.get_context("fork")
+    THREADS, PROCESSES, KEPT = ThreadPoolExecutor(2), ProcessPoolExecutor(1, mp_context=FORK), []
+
+    def test_uses_them():
+        assert THREADS.submit(int).result() == PROCESSES.submit(int).result() == 0
+    def test_uses_them_again():
+        assert THREADS.submit(int).result() == PROCESSES.submit(int).result() == 0
+    def test_keeps_its_own():
+        KEPT.append(ThreadPoolExecutor(1))
+        assert KEPT[0].submit(int).result() == 0
+"""
+
+
+def test_what_a_pool_starts_that_was_there_before_the_tests_is_no_test_s(run):
+    inner = run.watched(test_it=AT_IMPORT)
+    assert _owners(inner) == {"test_keeps_its_own": "function"}
+
+
 def test_what_starts_late_is_of_the_fixture_that_left_it_under_a_name(run):
     inner = run.watched("-v", wide=WIDE, conftest="from wide import of_the_session", test_it=BY_NAME)
     assert _owners(inner) == {
         "setup_class": "class",
         "setUpClass": "class",
+        "given": "class",
         "test_of_its_own": "function",
     }
     assert {
@@ -624,6 +665,8 @@ def test_what_starts_late_is_of_the_fixture_that_left_it_under_a_name(run):
     } == {
         "test_it.py::TestForgotten",
         "test_it.py::Forgotten",
+        "test_it.py::TestOnce",
+        "test_it.py::TestGiven",
         None,
     }
 
