@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import weakref
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,7 @@ from pytest_gpuguard.track.deaths import DeathWatch
 from pytest_gpuguard.track.holding import Names
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.monitor import Monitor
-from pytest_gpuguard.track.objects import instances
+from pytest_gpuguard.track.objects import instances, is_a
 from pytest_gpuguard.track.scope import BEFORE, Fixture, Owner, Scene
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.stall import StallWatch
@@ -73,11 +74,12 @@ def _frame_of(code: CodeType | None) -> FrameType | None:
 
 def _namespaces(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> list[Namespace]:
     """Return those of the class and the modules in which a fixture may leave something for its tests."""
-    owns = (getattr(request, name, None) for name in ("cls", "module"))  # not every scope has them
-    spaces: list[Namespace] = [vars(own) for own in owns if own is not None]
-    # A fixture of a conftest, or of the whole session, has another module.
-    module = getattr(fixturedef.func, "__globals__", None)
-    return spaces if module is None or any(module is space for space in spaces) else [*spaces, module]
+    owns = [getattr(request, name, None) for name in ("cls", "module")]  # not every scope has them
+    code, names = _code(fixturedef.func), getattr(fixturedef.func, "__globals__", {})
+    # A fixture of a conftest has another module, and may write into one that it names.
+    owns += [own for name in (code.co_names if code else ()) if is_a(own := names.get(name), ModuleType)]
+    spaces = [names, *(vars(own) for own in owns if own is not None)]
+    return list({id(space): space for space in spaces}.values())
 
 
 #: All that a fixture does whose parameter is its value.

@@ -22,6 +22,7 @@ from pytest_gpuguard.track.libraries import kept_for_good
 from pytest_gpuguard.track.objects import of_class
 from pytest_gpuguard.track.probe import Closer, Suspect
 from pytest_gpuguard.track.reap import reap_thread
+from pytest_gpuguard.track.scope import BEFORE
 from pytest_gpuguard.track.stacks import capture
 from pytest_gpuguard.track.words import sound
 
@@ -49,6 +50,9 @@ _STOPPED_AT_EXIT = frozenset(
         "joblib.externals.loky.process_executor:_ExecutorManagerThread.run",
     }
 )
+
+#: What they do is not theirs but of whoever has given it to them.
+_WORKERS = frozenset({"concurrent.futures.thread:_worker", "multiprocessing.pool:worker"})
 
 _SERIAL = itertools.count()
 
@@ -179,10 +183,14 @@ class ThreadProbe:
     def _birth_of_caller(self) -> Birth | None:
         # Not by current_thread(): in a raw thread that would add a dummy to the suite's list of threads.
         caller = _get_ident()
-        return next(
+        birth = next(
             (self.birth_of(thread) for thread in _enumerate() if own(thread, "ident") == caller),
             None,
         )
+        # A pool has what it does from the tests of today: those of when it started have ended.
+        if birth is not None and birth.what in _WORKERS and (birth.owner is BEFORE or birth.owner.ended):
+            return None
+        return birth
 
     def moved(self) -> bool:
         """Return whether a thread was started since the last look."""

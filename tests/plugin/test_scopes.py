@@ -598,6 +598,18 @@ BY_NAME = """
         assert POOL.submit(int).result() == 0
 
     @pytest.fixture(scope="class")
+    def in_another_module():
+        wide.ANOTHER = ThreadPoolExecutor(1)
+        yield
+        wide.ANOTHER.shutdown()
+
+    @pytest.mark.usefixtures("in_another_module")
+    class TestInAnotherModule:
+        def test_first(self):
+            assert wide.ANOTHER.submit(int).result() == 0
+        def test_second(self): pass
+
+    @pytest.fixture(scope="class")
     def on_the_class(request):
         request.cls.pool = ThreadPoolExecutor(1)
         yield
@@ -633,6 +645,7 @@ WIDE = """
 AT_IMPORT = """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+    from watcher import Watcher
 
     FORK = multiprocessing.get_context("fork")
     THREADS, PROCESSES, KEPT = ThreadPoolExecutor(2), ProcessPoolExecutor(1, mp_context=FORK), []
@@ -644,12 +657,15 @@ AT_IMPORT = """
     def test_keeps_its_own():
         KEPT.append(ThreadPoolExecutor(1))
         assert KEPT[0].submit(int).result() == 0
+    def test_gives_it_what_leaks():
+        assert [*THREADS.map(lambda _: Watcher().start().close(), range(3))] == [None] * 3
+        THREADS.submit(lambda: Watcher().start()).result()
 """
 
 
 def test_what_a_pool_starts_that_was_there_before_the_tests_is_no_test_s(run):
     inner = run.watched(test_it=AT_IMPORT)
-    assert _owners(inner) == {"test_keeps_its_own": "function"}
+    assert _owners(inner) == {"test_keeps_its_own": "function", "test_gives_it_what_leaks": "function"}
 
 
 def test_what_starts_late_is_of_the_fixture_that_left_it_under_a_name(run):
