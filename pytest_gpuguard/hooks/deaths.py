@@ -35,8 +35,10 @@ def death_error(death: Death, places: Places, waited: float) -> BaseException:
     return TestEnded(
         f"GPG110: thread {death.target.rpartition(':')[2]} ({sound(death.thread)!r}), started by {by}, "
         f"ended with {said(death.error)}\n"
-        f"the test went on waiting for it and was ended after {waited:g} s; "
-        "the thread's own traceback is shown as the cause"
+        f"then the test stayed in one wait or loop for {waited:g} s and was ended; "
+        "the thread's own traceback is shown as the cause\n"
+        "does it wait for something else, ignore pytest.PytestUnhandledThreadExceptionWarning for it, "
+        "or set --gpuguard-thread-death=report"
     )
 
 
