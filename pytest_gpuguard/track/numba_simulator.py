@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from pytest_gpuguard.track.objects import is_a
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     from pytest_gpuguard.track.living import Living
 
@@ -30,14 +32,6 @@ _ARRAYS = {
     "device_array": ("device", "device memory"),
     "to_device": ("device", "device memory"),
 }
-#: Every module that offers them.
-_PLACES = (
-    "numba.cuda.simulator.cudadrv.devicearray",
-    "numba.cuda.simulator.api",
-    "numba.cuda.simulator",
-    "numba.cuda.simulator_init",
-    "numba.cuda",
-)
 _DEFAULT_STREAMS = ("default_stream", "legacy_default_stream", "per_thread_default_stream")
 
 
@@ -47,6 +41,29 @@ def root_of(array: Any) -> Any:
     while isinstance(array.base, ndarray):
         array = array.base
     return array
+
+
+def _namespaces() -> list[dict[str, Any]]:
+    """Return the globals of all loaded modules; of one that loads itself when it is asked, what it has."""
+    loaded = [module for module in sys.modules.copy().values() if is_a(module, types.ModuleType)]
+    return [types.ModuleType.__getattribute__(module, "__dict__") for module in loaded]
+
+
+def _replace(things: list[tuple[object, object]]) -> None:
+    """Put the second of each pair in the place of the first, under whatever name a module has it."""
+    others = {id(thing): other for thing, other in things}
+    for names in _namespaces():
+        # Copied at a stroke: other threads may write.
+        for name, value in names.copy().items():
+            if id(value) in others:
+                names[name] = others[id(value)]
+
+
+def _rename(name: str, thing: object, other: object) -> None:
+    """Put ``other`` in the place of ``thing`` where that is its name: it has others, which stay."""
+    for names in _namespaces():
+        if names.get(name) is thing:
+            names[name] = other
 
 
 class NumbaSimulator:
@@ -59,20 +76,26 @@ class NumbaSimulator:
         self._undo: list[Callable[[], None]] = []
         self._inside = False
 
-    def attach(self, module: ModuleType) -> None:
+    def attach(self, module: types.ModuleType) -> None:
         """Wrap the names of ``numba.cuda``."""
         source = sys.modules["numba.cuda.simulator.cudadrv.devicearray"]
+        wrappers: list[tuple[object, object]] = []
         for name, (kind, form) in _ARRAYS.items():
             original = getattr(source, name, None)
             if original is not None:
-                self._everywhere(name, original, self._array(original, kind, form))
+                wrappers.append((original, self._array(original, kind, form)))
         pinned = getattr(source, "pinned", None)
         if pinned is not None:
-            self._everywhere("pinned", pinned, self._pinned(pinned))
+            wrappers.append((pinned, self._pinned(pinned)))
         api = sys.modules["numba.cuda.simulator.api"]
+        _replace(wrappers)
+        default = functools.partial(api.stream.__new__, api.stream)
         for name in _DEFAULT_STREAMS:
             # Made without their constructor, these are no streams that anybody has to give back.
-            self._everywhere(name, getattr(api, name), functools.partial(api.stream.__new__, api.stream))
+            wrappers.append((getattr(api, name), default))
+            _rename(name, *wrappers[-1])
+        # Under the names too that somebody gives them from now on.
+        self._undo.append(lambda: _replace([(wrapper, original) for original, wrapper in wrappers]))
         self._constructor(api.stream, "stream")
         self._constructor(api.Event, "event")
 
@@ -80,12 +103,6 @@ class NumbaSimulator:
         """Take the wrappers out again."""
         while self._undo:
             self._undo.pop()()
-
-    def _everywhere(self, name: str, original: Any, wrapper: Any) -> None:
-        for module in filter(None, map(sys.modules.get, _PLACES)):
-            if vars(module).get(name) is original:
-                setattr(module, name, wrapper)
-                self._undo.append(functools.partial(setattr, module, name, original))
 
     def _array(self, original: Callable[..., Any], kind: str, form: str) -> Callable[..., Any]:
         @functools.wraps(original)

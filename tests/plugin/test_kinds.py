@@ -118,6 +118,79 @@ def test_numba_is_seen_when_a_test_imports_it_and_never_imported_first(run):
     assert left(inner) == {("test_imports_by_itself", "pinned buffer"): (1, 80)}
 
 
+IMPORTED_BEFORE = """
+    from numba.cuda import device_array, mapped_array, pinned as register, pinned_array as locked, stream
+    from numba.cuda import default_stream
+
+    MAKERS = {
+        "pinned": lambda: locked(10, "u1"), "mapped": lambda: mapped_array(20, "u1"),
+        "device": lambda: device_array(30, "u1"),
+        "stream": lambda: stream(), "none": lambda: default_stream(),
+    }
+
+    def registered(array):
+        kept = register(array)
+        kept.__enter__()
+        return kept
+"""
+
+NAMES_OF_BEFORE = """
+    import numpy as np, pytest
+    import imported_before
+
+    KEPT = []
+
+    @pytest.mark.parametrize("kind", imported_before.MAKERS)
+    def test_makes(kind):
+        KEPT.append(imported_before.MAKERS[kind]())
+
+    def test_registers():
+        KEPT.append(imported_before.registered(np.zeros(40, "u1")))
+"""
+
+
+def test_names_that_were_imported_before_anybody_watched(run):
+    run.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run.watched(
+        conftest="import imported_before", imported_before=IMPORTED_BEFORE, test_it=NAMES_OF_BEFORE
+    )
+    assert left(inner) == {
+        ("test_makes[pinned]", "pinned buffer"): (1, 10),
+        ("test_makes[mapped]", "mapped buffer"): (1, 20),
+        ("test_makes[device]", "device memory"): (1, 30),
+        ("test_makes[stream]", "stream"): (1, 0),
+        ("test_registers", "registered memory"): (1, 40),
+    }
+
+
+LOADS_ITSELF = """
+    import sys, types
+    from numba.cuda import pinned_array
+
+    class Lazy(types.ModuleType):
+        def __getattribute__(self, name):
+            if name == "__dict__":
+                print("loads", "itself")
+            return super().__getattribute__(name)
+
+    sys.modules["lazy"] = Lazy("lazy")
+    unwrapped = [pinned_array]
+
+    def pytest_configure(config):
+        # Added first, it runs last.
+        config.add_cleanup(lambda: print("gave it back", pinned_array is unwrapped[0]))
+"""
+
+
+def test_nothing_loads_itself_because_names_are_replaced_and_all_are_given_back(run_plain):
+    run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    used = "import conftest\n\ndef test_it(): assert conftest.pinned_array is not conftest.unwrapped[0]"
+    inner = run_plain.watched("-s", conftest=LOADS_ITSELF, test_it=used)
+    assert inner.outcomes == {"test_it": "passed"}, inner.out
+    assert "gave it back True" in inner.out
+    assert "loads itself" not in inner.out
+
+
 def test_only_the_kinds_that_are_asked_for_are_watched(run_plain):
     run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")
     inner = run_plain.watched("--gpuguard-leak-kinds=stream,event", test_it=SIMULATED)
