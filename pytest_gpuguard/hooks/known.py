@@ -95,7 +95,9 @@ class Known(Plug):
 
     def _by_mark(self, item: pytest.Item, leak: dict[str, Any]) -> dict[str, Any] | None:
         for said in (
-            mark.kwargs for mark in item.iter_markers("known_leak") if not _wrong(mark, self._kinds)
+            mark.kwargs
+            for node, mark in item.iter_markers_with_node("known_leak")
+            if _reaches(node.nodeid, leak["judged_node"]) and not _wrong(mark, self._kinds)
         ):
             if said.get("kind") in {None, leak["kind"]} and _matches(said.get("match"), leak):
                 issue = said.get("issue")
@@ -154,6 +156,14 @@ def _wrong(mark: pytest.Mark, kinds: Collection[str]) -> str | None:
     except (re.error, TypeError) as error:
         return f"match is no regular expression: {error}"
     return None
+
+
+def _reaches(node: str, owner: str) -> bool:
+    """Return whether a mark on ``node`` is for what that owns: it, or what is in it.
+
+    What is found at the end of a test may be a wider fixture's, which has nothing to do with the test's mark.
+    """
+    return not node or owner == node or owner.startswith((f"{node}::", f"{node}/"))
 
 
 def _matches(pattern: str | None, leak: dict[str, Any]) -> bool:

@@ -146,6 +146,62 @@ def test_a_mark_of_a_module_tolerates_what_its_fixtures_leave(run):
     assert [group.status for group in inner.report.groups] == ["known"]
 
 
+def test_a_mark_of_the_last_test_does_not_tolerate_what_wider_fixtures_leave(run):
+    suite = """
+        import pytest
+        from watcher import Watcher
+
+        @pytest.fixture(scope="session")
+        def everywhere():
+            return Watcher().start()
+
+        @pytest.fixture(scope="module")
+        def wide():
+            return Watcher().start()
+
+        @pytest.fixture
+        def leaky():
+            return Watcher().start()
+
+        @pytest.mark.known_leak(reason="upstream")
+        def test_last(everywhere, wide, leaky): pass
+    """
+    inner = _strict(run, test_it=suite)
+    assert inner.ret == 1
+    assert {
+        leak.judged_at: leak.known is not None for group in inner.report.groups for leak in group.leaks
+    } == {
+        "session": False,
+        "module": False,
+        "function": True,
+    }
+
+
+def test_a_mark_of_a_class_tolerates_what_its_fixtures_leave_and_nothing_wider(run):
+    suite = """
+        import pytest
+        from watcher import Watcher
+
+        @pytest.fixture(scope="module")
+        def wide():
+            return Watcher().start()
+
+        @pytest.fixture(scope="class")
+        def of_the_class():
+            return Watcher().start()
+
+        @pytest.mark.known_leak(reason="upstream")
+        class TestIt:
+            def test_it(self, wide, of_the_class): pass
+    """
+    inner = _strict(run, test_it=suite)
+    assert inner.ret == 1
+    assert {group.leaks[0].judged_at: group.status for group in inner.report.groups} == {
+        "module": "new",
+        "class": "known",
+    }
+
+
 @pytest.mark.parametrize(
     ("mark", "said"),
     [
