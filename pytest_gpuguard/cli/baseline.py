@@ -187,16 +187,17 @@ def _show(entry: Entry, *, is_over: bool) -> None:
 @_file
 @cache_option
 def prune(run: str, path: Path, cache: Path, *, expired: bool, dry_run: bool) -> None:
-    """Drop what a run no longer leaks although it ran the tests that left it."""
+    """Drop what a run no longer leaks although tests that left it passed, and it watched for that kind."""
     from pytest_gpuguard.report.baseline import gone
 
     found, report, today = _read(path), load_run(run, cache), _today()
-    prints = {entry.fingerprint for entry in gone(found, report.groups, report.tests, today)}
+    prints = {entry.fingerprint for entry in gone(found, report, today)}
     dropped = [
         entry for entry in found.leaks if entry.fingerprint in prints or (expired and entry.expired(today))
     ]
     if dropped and not dry_run:
         _write(path, [entry for entry in found.leaks if entry not in dropped])
+    verb = "would be dropped" if dry_run else "dropped"
     for entry in dropped:
         click.echo(f"{'would drop' if dry_run else 'dropped'}  {_id(entry)}  {entry.title}")
-    click.echo(f"{path}: {len(dropped)} of {len(found.leaks)} gone", err=True)
+    click.echo(f"{path}: {len(dropped)} of {len(found.leaks)} {verb}", err=True)

@@ -1,7 +1,7 @@
 """Known leaks: a file that people keep beside their suite, each entry with a reason, for a time if they like.
 
 A leak of the baseline is ``known``, ``worse`` when there are more of it than were accepted, and ``gone`` when
-a run has the tests that left it and not the leak.
+tests that left it passed in a run that watched for its kind, and it was not there.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_gpuguard.report.leaks import Accepted, Gone
+from pytest_gpuguard.report.looked import would_show
 from pytest_gpuguard.report.reading import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pytest_gpuguard.report.leaks import LeakGroup
-    from pytest_gpuguard.report.model import TestSpan
+    from pytest_gpuguard.report.model import RunReport
 
 __all__ = ["Baseline", "Entry", "accept", "apply", "gone", "read_baseline", "write_baseline"]
 
@@ -30,7 +31,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One accepted leak.
 
     ``until`` is the last day on which it is tolerated (ISO 8601), ``occurrences`` how many of it there were,
-    ``tests`` some of those that left it.
+    ``tests`` some of those that left it, ``kind`` is empty where an older version wrote it:
+    then nothing shows that it is gone.
     """
 
     fingerprint: str
@@ -42,6 +44,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     until: str | None = None
     occurrences: int | None = None
     tests: list[str] = []
+    kind: str = ""
 
     def expired(self, today: date) -> bool:
         """Return whether its time is over."""
@@ -108,6 +111,7 @@ def accept(group: LeakGroup, reason: str, issue: str | None, until: str | None, 
         until,
         group.totals.occurrences,
         sorted({leak.origin.nodeid for leak in group.leaks if leak.origin.nodeid})[:_MOST_TESTS],
+        group.kind,
     )
 
 
@@ -133,14 +137,11 @@ def _judged(group: LeakGroup, baseline: Baseline, today: date) -> LeakGroup:
     return group
 
 
-def gone(
-    baseline: Baseline, groups: Sequence[LeakGroup], tests: Iterable[TestSpan], today: date
-) -> list[Gone]:
-    """Return what the run no longer leaks, of what it could have leaked."""
-    here = {group.fingerprint for group in groups}
-    ran = {span.nodeid for span in tests if span.outcome != "skipped"}
+def gone(baseline: Baseline, report: RunReport, today: date) -> list[Gone]:
+    """Return what the run no longer leaks, of what it would have shown."""
+    here, shows = {group.fingerprint for group in report.groups}, would_show(report)
     return [
         Gone(entry.fingerprint, entry.title, entry.reason)
         for entry in baseline.leaks
-        if entry.fingerprint not in here and not entry.expired(today) and ran.intersection(entry.tests)
+        if entry.fingerprint not in here and not entry.expired(today) and shows(entry.kind, entry.tests)
     ]

@@ -99,7 +99,7 @@ def build(
     accepted, day = baseline or Baseline(), today or datetime.now(UTC).date()
     groups = apply(group(gathered.leaks), accepted, day)
     tests, faults = _with_waits(gathered), folded(gathered.faults)
-    return RunReport(
+    report = RunReport(
         schema_version=SCHEMA_VERSION,
         tool="pytest-gpuguard",
         version=__version__,
@@ -118,8 +118,8 @@ def build(
         limits=gathered.limits,
         levels=gathered.levels(),
         faults=faults,
-        gone=gone(accepted, groups, tests, day),
     )
+    return msgspec.structs.replace(report, gone=gone(accepted, report, day))
 
 
 def happened(report: RunReport) -> bool:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_gpuguard.report.lines import Piece, head
+from pytest_gpuguard.report.looked import would_show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pytest_gpuguard.report.leaks import LeakGroup
     from pytest_gpuguard.report.lines import Line
     from pytest_gpuguard.report.model import RunReport
+
+    _Shows = Callable[[str, Collection[str]], bool]
 
 __all__ = ["Change", "Difference", "difference", "difference_lines"]
 
@@ -24,9 +27,10 @@ _WORDS = {"new": "NEW", "worse": "WORSE", "better": "BETTER", "gone": "GONE", "n
 
 
 class Change(msgspec.Struct, frozen=True):
-    """One leak: ``status`` is new, worse, better, gone, not run (none of its tests ran again) or same.
+    """One leak: ``status`` is new, worse, better, gone, not run or same.
 
-    ``before`` and ``after`` are how often it occurred.
+    ``before`` and ``after`` are how often it occurred; not run is said where none of its tests passed, or its
+    kind was not watched.
     """
 
     status: str
@@ -57,21 +61,21 @@ def difference(old: RunReport, new: RunReport) -> Difference:
     """Return what has changed from one run to the other."""
     before = {group.fingerprint: group for group in old.groups}
     after = {group.fingerprint: group for group in new.groups}
-    ran = {span.nodeid for span in new.tests if span.outcome != "skipped"}
+    shows = would_show(new)
     changes = [
-        _change(before.get(fingerprint), after.get(fingerprint), ran)
+        _change(before.get(fingerprint), after.get(fingerprint), shows)
         for fingerprint in before.keys() | after.keys()
     ]
     changes.sort(key=lambda change: (ORDER.index(change.status), change.fingerprint))
     return Difference(old.run.id, new.run.id, changes)
 
 
-def _change(before: LeakGroup | None, after: LeakGroup | None, ran: set[str]) -> Change:
+def _change(before: LeakGroup | None, after: LeakGroup | None, shows: _Shows) -> Change:
     group = after or before
     assert group is not None
     suspect = group.suspect
     return Change(
-        _status(before, after, ran),
+        _status(before, after, shows),
         group.fingerprint,
         group.code,
         group.title,
@@ -82,12 +86,12 @@ def _change(before: LeakGroup | None, after: LeakGroup | None, ran: set[str]) ->
     )
 
 
-def _status(before: LeakGroup | None, after: LeakGroup | None, ran: set[str]) -> str:
+def _status(before: LeakGroup | None, after: LeakGroup | None, shows: _Shows) -> str:
     if before is None:
         return "new"
     if after is None:
         left = {leak.origin.nodeid for leak in before.leaks}
-        return "gone" if left & ran else "not run"
+        return "gone" if shows(before.kind, left) else "not run"
     was, now = before.totals.occurrences, after.totals.occurrences
     return "same" if was == now else "worse" if now > was else "better"
 
@@ -107,4 +111,4 @@ def difference_lines(changes: Sequence[Change], *, everything: bool) -> Iterator
     if shown:
         yield [Piece(", ".join(f"{number} {status}" for number, status in numbers if number), "strong")]
         if any(change.status == "not run" for change in shown):
-            yield [Piece("?: none of the tests that left it ran again", "dim")]
+            yield [Piece("?: none of the tests that left it passed, or its kind was not watched", "dim")]

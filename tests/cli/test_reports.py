@@ -196,7 +196,13 @@ def test_what_did_not_run_again_is_not_said_to_be_gone(tmp_path):
     (tmp_path / "none.json").write_bytes(encode(REPLACE(read(), groups=[], tests=[])))
     shown = _call("diff", "last~1", tmp_path / "none.json").stdout
     assert "GONE" not in shown
-    assert "none of the tests that left it ran again" in shown
+    assert "none of the tests that left it passed, or its kind was not watched" in shown
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_was_not_watched_is_not_said_to_be_gone(tmp_path):
+    (tmp_path / "other.json").write_bytes(encode(REPLACE(read(), groups=[], probes=[])))
+    assert "GONE" not in _call("diff", "last~1", tmp_path / "other.json").stdout
 
 
 @pytest.mark.usefixtures("cache")

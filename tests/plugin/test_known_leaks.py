@@ -77,6 +77,21 @@ def test_a_leak_that_was_mended_is_gone(run_plain):
     assert "gpuguard baseline prune" in again.out
 
 
+@pytest.mark.parametrize("switch", ["--gpuguard-leaks=off", "--gpuguard-leak-kinds=process"])
+def test_what_was_not_watched_is_not_gone(run, switch):
+    _kept(run, _strict(run, test_it=SUITE).report)
+    again = run.watched("--gpuguard-baseline=known.json", switch)
+    assert again.ret == 0
+    assert again.report.gone == []
+
+
+def test_what_a_failing_test_did_not_come_to_is_not_gone(run):
+    _kept(run, _strict(run, test_it=SUITE).report)
+    again = _strict(run, "--gpuguard-baseline=known.json", test_it=SUITE.replace("return", "return 1 / 0;"))
+    assert again.ret == 1
+    assert again.report.gone == []
+
+
 def test_a_baseline_that_is_not_there_yet_is_said(run_plain):
     inner = _strict(run_plain, "--gpuguard-baseline=none.json", test_it=SUITE)
     assert inner.ret == 1

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from pytest_gpuguard.report.baseline import Baseline, accept, apply, gone, read_baseline, write_baseline
-from pytest_gpuguard.report.model import Accepted, TestSpan
+from pytest_gpuguard.report.model import Accepted, Probe, Setting, TestSpan
 from pytest_gpuguard.report.reading import UnreadableError
 from tests.golden.record import read
 
@@ -68,16 +68,38 @@ def test_a_defect_is_known_by_marks_only_where_all_its_leaks_are():
     assert group.known == Accepted("a", "marker")
 
 
+def _run(outcome="passed", **changes):
+    """Return a run without leaks of a test that had one."""
+    ran = [TestSpan("test_chunks.py::test_shape[f4]", "main", 0, 1, outcome)]
+    return REPLACE(read(), groups=[], **({"tests": ran} | changes))
+
+
 def test_gone_is_what_its_tests_no_longer_leave():
-    tests = read().tests
-    assert gone(_baseline(), _groups(), tests, DAY) == []
-    (entry,) = gone(_baseline(), _groups()[1:], tests, DAY)
-    assert (entry.fingerprint, entry.reason) == (_groups()[0].fingerprint, "upstream")
+    assert gone(_baseline(), read(), DAY) == []
+    for report in (REPLACE(read(), groups=_groups()[1:]), _run(), _run("rerun")):
+        (entry,) = gone(_baseline(), report, DAY)
+        assert (entry.fingerprint, entry.reason) == (_groups()[0].fingerprint, "upstream")
 
 
-@pytest.mark.parametrize("tests", [[], [TestSpan("test_chunks.py::test_shape[f4]", "main", 0, 1, "skipped")]])
-def test_what_was_not_run_is_not_gone(tests):
-    assert gone(_baseline(), [], tests, DAY) == []
+@pytest.mark.parametrize("report", [_run(tests=[]), _run("skipped"), _run("failed")])
+def test_what_was_not_run_to_the_end_is_not_gone(report):
+    assert gone(_baseline(), report, DAY) == []
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        _run(settings={"leaks": Setting("off", "command line")}),
+        _run(probes=[Probe("process", 0, 0)]),
+        _run(probes=[Probe("thread", 0, 0, "it failed")]),
+    ],
+)
+def test_what_was_not_watched_is_not_gone(report):
+    assert gone(_baseline(), report, DAY) == []
+
+
+def test_of_an_older_entry_nothing_says_whether_it_was_watched():
+    assert gone(_baseline(kind=""), _run(), DAY) == []
 
 
 def test_a_baseline_goes_there_and_back_in_a_stable_order():
