@@ -222,12 +222,17 @@ class MemoryProbe:
         return [one for one in self._found if one.birth.owner.ended and not one.birth.reported]
 
     def _give_back(self, freed: int) -> None:
-        """Drop what was given back and not reported: first of who has ended, and then the youngest first."""
+        """Drop what was given back and not reported: first of who has ended, and then the nearest in size."""
+
+        def unlike(one: MemorySuspect) -> tuple[bool, int]:
+            return not one.birth.owner.ended, abs(freed - one.nbytes)
+
         open_ = [one for one in reversed(self._found) if not one.birth.reported]
-        for one in sorted(open_, key=lambda one: not one.birth.owner.ended):
-            if freed > one.nbytes // 2:
-                freed -= one.nbytes
-                self._found.remove(one)
+        while fits := [one for one in open_ if freed > one.nbytes // 2]:
+            gone = min(fits, key=unlike)
+            freed -= gone.nbytes
+            open_.remove(gone)
+            self._found.remove(gone)
 
     def looked(self) -> None:
         """Do nothing: a sweep looks."""

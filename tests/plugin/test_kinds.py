@@ -689,8 +689,14 @@ WIDE_ON_REQUEST = """
         with open(__file__), mapping:
             pass
 
+    @pytest.fixture(scope="module")
+    def gives_what_is_dropped():
+        return bytearray(b"x") * (40 * MIB)
+
     class TestClass:
         def test_finalizer(self, opens_in_a_finalizer): pass
+
+    def test_drops(gives_what_is_dropped): pass
 
     def test_cache():
         KEPT.append(bytearray(b"x") * (64 * MIB))
