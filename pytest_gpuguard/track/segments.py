@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
     from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Places
@@ -44,8 +46,8 @@ class SegmentSuspect(Suspect):
     code = "GPG104"
     patient = False
 
-    def __init__(self, segment: _Segment, birth: Birth) -> None:
-        self.segment, self.birth = segment, birth
+    def __init__(self, segment: _Segment, birth: Birth, manager: object = None) -> None:
+        self.segment, self.birth, self._manager = segment, birth, manager
 
     @property
     def what(self) -> str:
@@ -64,7 +66,9 @@ class SegmentSuspect(Suspect):
     @property
     def things(self) -> list[object]:
         segments = instances("multiprocessing.shared_memory:SharedMemory")
-        return [owner for owner in segments if str(vars(owner).get("_name")).lstrip("/") == self.segment.name]
+        mine = [owner for owner in segments if str(vars(owner).get("_name")).lstrip("/") == self.segment.name]
+        # Its process unlinks it when the manager ends: until then it is as much the manager's.
+        return mine if self._manager is None else [*mine, self._manager]
 
     def subject(self, places: Places) -> dict[str, Any]:
         del places
@@ -92,6 +96,7 @@ class SegmentProbe(LookingProbe[_Segment]):
         super().__init__(scene)
         self.unable = None if Path(_FOLDER).is_dir() else f"there is no {_FOLDER}"
         self._created: dict[str, Birth] = {}
+        self._managers: dict[str, weakref.ref[object]] = {}
         self._foreign: set[tuple[str, int]] = set()
 
     def begin(self) -> Callable[[], None]:
@@ -108,8 +113,11 @@ class SegmentProbe(LookingProbe[_Segment]):
         def shm_open(path: str, flags: int, *args: Any, **kwargs: Any) -> int:
             fd: int = original(path, flags, *args, **kwargs)
             if flags & os.O_CREAT:
-                birth = self._scene.born("shared memory segment", capture(sys._getframe(1)))  # noqa: SLF001
-                self._created[path.lstrip("/")] = birth
+                name, caller = path.lstrip("/"), sys._getframe(1)  # noqa: SLF001
+                self._created[name] = self._scene.born("shared memory segment", capture(caller))
+                manager = _manager(caller)
+                if manager is not None:
+                    self._managers[name] = weakref.ref(manager)
             return fd
 
         _posixshmem.shm_open = shm_open
@@ -137,6 +145,7 @@ class SegmentProbe(LookingProbe[_Segment]):
         names = {name for name, _ in entries}
         for name in [name for name in self._created.copy() if name not in names]:
             self._created.pop(name, None)
+            self._managers.pop(name, None)
         if not new:
             return {}
         mapped = {
@@ -155,8 +164,22 @@ class SegmentProbe(LookingProbe[_Segment]):
         return f"shared memory segment {re.sub('[0-9a-f]{4,}|[0-9]+', 'N', detail.name)}"
 
     def suspect(self, key: tuple[str, int], detail: _Segment, birth: Birth) -> SegmentSuspect:
-        del key
-        return SegmentSuspect(detail, birth)
+        manager = self._managers.get(key[0], lambda: None)()
+        return SegmentSuspect(detail, birth, manager)
+
+
+def _manager(frame: FrameType | None) -> object | None:
+    """Return the manager whose method is on the stack, which gives its process the name of the segment."""
+    cls: Any = getattr(sys.modules.get("multiprocessing.managers"), "SharedMemoryManager", None)
+    methods = {
+        getattr(getattr(cls, name, None), "__code__", None) for name in ("SharedMemory", "ShareableList")
+    }
+    while frame is not None:
+        if frame.f_code in methods:
+            manager: object = frame.f_locals.get("self")
+            return manager
+        frame = frame.f_back
+    return None
 
 
 def _size(name: str) -> int:

@@ -40,6 +40,8 @@ KNOWN: dict[str, str] = {
     "tqdm._monitor:TMonitor.run": "tqdm keeps one monitor for the whole process",
     "pytest_timeout:timeout_timer": "pytest-timeout's timer",
     "concurrent.futures.thread:_worker@asyncio": "asyncio's default executor",
+    # As long as that runs, which is told by itself where nobody looks after it.
+    "asyncio.unix_events:ThreadedChildWatcher._do_waitpid": "asyncio waits for a child in a thread",
 }
 
 _STOPPED_AT_EXIT = frozenset(

@@ -519,6 +519,72 @@ def test_a_child_that_the_policy_of_asyncio_looks_after_is_not_the_policy_s_fixt
     assert {(leak.judged_at, leak.origin.fixture) for leak in leaks} == {("function", None)}
 
 
+LOOKED_AFTER = """
+    import asyncio
+    from multiprocessing.managers import SharedMemoryManager
+    import pytest
+
+    @pytest.fixture(scope="module")
+    def children():
+        loop, made = asyncio.new_event_loop(), []
+        yield loop, made
+        for child in made:
+            child.kill()
+            loop.run_until_complete(child.wait())
+        loop.close()
+
+    @pytest.fixture(scope="module")
+    def manager():
+        with SharedMemoryManager() as manager:
+            yield manager
+
+    def test_child(children):
+        loop, made = children
+        made.append(loop.run_until_complete(asyncio.create_subprocess_exec("sleep", "1000")))
+
+    def test_segments(manager):
+        manager.SharedMemory(100).close()
+        manager.ShareableList([1, 2, 3]).shm.close()
+
+    def test_last(children, manager): pass
+"""
+
+
+def test_a_module_s_children_and_segments_have_who_looks_after_them(run):
+    inner = run.watched(test_it=LOOKED_AFTER)
+    assert set(inner.outcomes.values()) == {"passed"}
+    assert inner.report.groups == [], inner.out
+
+
+LEFT_TO_A_MANAGER = """
+    from multiprocessing.managers import SharedMemoryManager
+    from multiprocessing.shared_memory import SharedMemory
+    import pytest
+
+    KEPT = []
+
+    @pytest.fixture(scope="module")
+    def manager():
+        with SharedMemoryManager() as manager:
+            yield manager
+        KEPT.append(SharedMemoryManager())
+        KEPT[-1].start()
+        KEPT[-1].SharedMemory(200).close()
+
+    def test_one_of_each(manager):
+        manager.SharedMemory(100)
+        SharedMemory(create=True, size=300).close()
+
+    def test_last(manager): pass
+"""
+
+
+def test_of_a_manager_are_only_the_segments_that_it_was_asked_for_and_not_for_ever(run):
+    inner = run.watched("--gpuguard-leak-kinds=shm", "--gpuguard-reap", test_it=LEFT_TO_A_MANAGER)
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert {(leak.judged_at, leak.nbytes) for leak in leaks} == {("function", 300), ("module", 200)}
+
+
 def _owners(inner):
     found = {}
     for group in inner.report.groups:
