@@ -5,6 +5,7 @@ One object holds the parts of :mod:`pytest_gpuguard.track` together; its hooks t
 
 from __future__ import annotations
 
+import inspect
 import sys
 import weakref
 from functools import partial
@@ -62,6 +63,13 @@ _POOLS = (
 
 def _code(function: object) -> CodeType | None:
     return getattr(function, "__code__", None)
+
+
+def _code_of_test(item: pytest.Item | None) -> CodeType | None:
+    function = getattr(item, "obj", None)
+    within = getattr(function, "__wrapped__", None)
+    # While a coroutine of the suite runs, plugins put what runs it in its place.
+    return _code(within if inspect.iscoroutinefunction(within) else function)
 
 
 def _frame_of(code: CodeType | None) -> FrameType | None:
@@ -134,7 +142,7 @@ class Guard(Plug):
         self._pools: weakref.WeakSet[object] = weakref.WeakSet()
         # Of each fixture; empty for one that only hands on its parameter.
         self._scopes: dict[pytest.FixtureDef[Any], str] = {}
-        self.scene = Scene(code=lambda: _code(getattr(self.item, "obj", None)), torn_down=self._torn_down)
+        self.scene = Scene(code=lambda: _code_of_test(self.item), torn_down=self._torn_down)
         self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
         Unclosed.register(config, probes)
         self.interrupter = Interrupter(self.scene, self._entries)

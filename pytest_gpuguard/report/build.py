@@ -38,7 +38,7 @@ def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
     """Return the leaks by defect: threads and processes, which keep the rest alive, first; then by number."""
     found: dict[str, list[Leak]] = defaultdict(list)
     for leak in leaks:
-        found[fingerprint(leak.kind, leak.created, leak.what)].append(leak)
+        found[fingerprint(leak.kind, leak.created, leak.what, leak.origin.fixture)].append(leak)
     groups = [
         LeakGroup(
             fingerprint=print_,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ KNOWN = {
 }
 _STATES = {"Z": "zombie", "X": "zombie", "T": "stopped", "t": "stopped"}
 _OFTEN = 0.01
+_PYTHON = re.compile(r"python[\d.]*t?|pytest")
 
 
 class _Child(NamedTuple):
@@ -59,6 +61,15 @@ def _child(pid: int) -> tuple[tuple[int, str], _Child] | None:
     return (pid, words[19]), child
 
 
+def _called(child: _Child) -> str:
+    """Return what a child runs, by a name that does not change with how this run was started.
+
+    A fork has the name of this process: pytest, python3 as a worker of xdist's, or a title that it was given.
+    """
+    ours = procfs.slurp("/proc/self/comm").rstrip("\n")
+    return "python" if child.name == ours or _PYTHON.fullmatch(child.name) else child.name
+
+
 class ProcessSuspect(Suspect):
     """A child whose owner has ended."""
 
@@ -79,7 +90,7 @@ class ProcessSuspect(Suspect):
     @property
     def title(self) -> str:
         left = "child process" if self.child.state != "zombie" else "child process that nobody waited for,"
-        return f"{left} {self.child.name}"
+        return f"{left} {_called(self.child)}"
 
     @property
     def things(self) -> list[object]:
@@ -244,7 +255,7 @@ class ProcessProbe(LookingProbe[_Child]):
                 self._births[key] = self.born(key, detail)
 
     def what(self, detail: _Child) -> str:
-        return f"process {detail.name}"
+        return f"process {_called(detail)}"
 
     def born(self, key: tuple[int, str], detail: _Child) -> Birth:
         birth = self._started.get(key[0]) or super().born(key, detail)

@@ -34,6 +34,20 @@ def _kept(run, report, **changes):
         path.unlink()
 
 
+BEATING = """
+    import threading
+
+    class Heart:
+        def __init__(self):
+            self.beat()
+
+        def beat(self):
+            self.timer = threading.Timer(0.01, self.beat)
+            self.timer.daemon = True
+            self.timer.start()
+"""
+
+
 def _strict(run, *args, **files):
     return run.watched("--gpuguard-leaks=error", *args, **files)
 
@@ -59,6 +73,68 @@ def test_more_than_accepted_are_worse_and_make_the_run_fail(run):
     assert again.ret == 1
     assert [group.status for group in again.report.groups] == ["worse"]
     assert "leaks that are worse than accepted make the run fail: 1" in again.out
+
+
+def test_a_fixture_is_a_leak_of_its_own_also_where_a_thread_has_made_it(run):
+    suite = """
+        import time
+        import pytest
+        from heart import Heart
+
+        @pytest.fixture{}
+        def {}():
+            return Heart()
+
+        def test_it({}): time.sleep(0.05)
+    """
+    first = _strict(run, heart=BEATING, test_a=suite.format("", "one", "one"))
+    _kept(run, first.report)
+    again = _strict(
+        run, "--gpuguard-baseline=known.json", test_b=suite.format("(scope='module')", "another", "another")
+    )
+    assert again.ret == 1
+    assert {group.leaks[0].origin.fixture.name: group.status for group in again.report.groups} == {
+        "one": "known",
+        "another": "new",
+    }
+
+
+#: As pytest-asyncio runs coroutines: only while the test runs is something else in its place.
+RUNS_COROUTINES = """
+    import asyncio, functools, inspect
+    import pytest
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(item):
+        test = item.obj
+        if inspect.iscoroutinefunction(test):
+            @functools.wraps(test)
+            def runs(*args, **kwargs):
+                asyncio.run(test(*args, **kwargs))
+            item.obj = runs
+        try:
+            return (yield)
+        finally:
+            item.obj = test
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(pyfuncitem):
+        pyfuncitem.obj()
+        return True
+"""
+
+
+@pytest.mark.parametrize("kinds", ["thread", "thread,fd"])
+def test_what_runs_a_coroutine_is_no_part_of_the_leak_whatever_is_watched(run, kinds):
+    suite = """
+        from watcher import Watcher
+
+        async def test_it():
+            Watcher().start()
+    """
+    inner = run.watched(f"--gpuguard-leak-kinds={kinds}", conftest=RUNS_COROUTINES, test_it=suite)
+    (leak,) = [group.leaks[0] for group in inner.report.groups if group.kind == "thread"]
+    assert [frame.function for frame in leak.created] == ["test_it", "Watcher.start"]
 
 
 def test_an_expired_entry_tolerates_nothing(run_plain):

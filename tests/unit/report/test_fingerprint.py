@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_gpuguard.report.fingerprint import fingerprint, suspect_of
-from pytest_gpuguard.report.model import Frame
+from pytest_gpuguard.report.model import FixtureRef, Frame
 
 FIXTURE = Frame("test_a.py", 7, "leaky", "fixture")
 TEST = Frame("test_a.py", 20, "test_shape", "test")
@@ -43,6 +43,26 @@ def test_many_tests_that_repeat_a_mistake_of_the_code_are_one_defect():
 def test_two_tests_that_make_a_mistake_each_are_two_defects():
     other = Frame("test_b.py", 3, "test_other", "test")
     assert _of(TEST, LIBRARY) != _of(other, LIBRARY)
+
+
+def _fixture(name, file="test_a.py"):
+    return FixtureRef(name, "module", file, file, 7, yields=False, made=None, closing=None)
+
+
+def test_a_fixture_counts_where_no_frame_is_its_own():
+    # As of what a thread has started: its stack begins with the thread.
+    of = {fingerprint("thread", [START], "s", fixture) for fixture in (None, _fixture("a"), _fixture("b"))}
+    assert len(of) == 3
+    assert fingerprint("thread", [START], "s", _fixture("a", "test_b.py")) not in of
+
+
+@pytest.mark.parametrize(
+    "frame", [FIXTURE, Frame("test_a.py", 9, "TestIt.setup_method", "app")], ids=["its own", "xunit"]
+)
+def test_a_fixture_that_is_among_the_frames_counts_once(frame):
+    frames = [frame, START]
+    for name in ("renamed", "setup_method")[frame.role == "app" :]:
+        assert fingerprint("thread", frames, "s", _fixture(name)) == fingerprint("thread", frames, "s")
 
 
 def test_kind_and_subject_count():

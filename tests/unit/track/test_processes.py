@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +105,38 @@ def test_a_thread_that_waits_for_its_child_s_program_has_told_whose_it_is():
         assert owner_of(probe, pid) == ("t.py::first", "inherited")
     os.close(read)
     os.close(write)
+
+
+@pytest.fixture(params=["pytest", "python3", "a title of it"])
+def our_name(request):
+    """What the system calls this process: that depends on how pytest was started."""
+    comm = Path("/proc/self/comm")
+    before = comm.read_text()
+    comm.write_text(request.param)
+    yield
+    comm.write_text(before)
+
+
+@pytest.mark.usefixtures("our_name")
+def test_a_fork_is_called_python_however_this_process_was_started():
+    with watched() as (_, probe, test, children):
+        pid = os.fork()
+        if not pid:
+            time.sleep(1000)
+            os._exit(0)
+        children.append(pid)
+        probe.sweep()
+        test.ended = True
+        (suspect,) = (suspect for suspect in probe.suspects() if suspect.child.pid == pid)
+        assert (suspect.title, suspect.what) == ("child process python", "process python")
+
+
+def test_a_program_is_called_by_its_own_name():
+    with watched() as (_, probe, test, children):
+        children.append(subprocess.Popen(SLEEP).pid)
+        probe.sweep()
+        test.ended = True
+        assert [suspect.title for suspect in probe.suspects()] == ["child process sleep"]
 
 
 def test_a_child_started_while_the_lists_are_read_is_not_forgotten(monkeypatch):
