@@ -193,10 +193,12 @@ class Gathered:
         unable: dict[str, str] = {}
         for counts in self.counts.values():
             for kind, numbers in counts.items():
-                totals[kind].update(seen=numbers["seen"], known=numbers["known"])
+                totals[kind].update(
+                    seen=numbers["seen"], known=numbers["known"], stood=numbers.get("stood", 0)
+                )
                 if numbers.get("unable"):
                     unable[kind] = numbers["unable"]
         return [
-            Probe(kind, numbers["seen"], numbers["known"], unable.get(kind))
+            Probe(kind, numbers["seen"], numbers["known"], unable.get(kind), numbers["stood"])
             for kind, numbers in totals.items()
         ]

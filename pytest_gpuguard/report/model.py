@@ -232,13 +232,15 @@ class Setting(msgspec.Struct, frozen=True):
 class Probe(msgspec.Struct, frozen=True):
     """What was watched and how much of it was seen: no leak must never mean that nothing was watching.
 
-    ``unable`` says why a kind was not watched.
+    ``unable`` says why a kind was not watched. What ``stood`` there before the tests is nobody's, and not
+    among those seen.
     """
 
     kind: str
     seen: int
     known: int
     unable: str | None = None
+    stood: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True):

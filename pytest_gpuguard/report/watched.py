@@ -48,5 +48,8 @@ def watched_lines(report: RunReport, verbosity: int = 0) -> Iterator[Line]:
         if probe.unable:
             yield from wrapped(f"gpuguard: {probe.kind} not watched: {probe.unable}", "warn")
     if verbosity > 0:
+        stood = [_things(probe.stood, probe.kind) for probe in report.probes if probe.stood]
+        if stood:
+            yield from wrapped(f"gpuguard: there before the tests, and nobody's: {', '.join(stood)}", "dim")
         names = dict.fromkeys(name for worker in report.workers for name in worker.watching)
         yield from wrapped(f"gpuguard: seen by {', '.join(names) or 'nobody'}", "dim")

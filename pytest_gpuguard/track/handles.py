@@ -203,6 +203,9 @@ class HandleProbe:
     def seen(self) -> dict[str, int]:
         return {kind: self.living.made[kind] for kind in CODES if kind in self.kinds}
 
+    def stood(self) -> dict[str, int]:
+        return {}
+
     def existed(self) -> dict[str, int]:
         """Return how many of each kind were there before anything was watched."""
         return dict(self.living.before)

@@ -135,3 +135,6 @@ class LookingProbe(ABC, Generic[Detail]):
 
     def existed(self) -> dict[str, int]:
         return {}
+
+    def stood(self) -> dict[str, int]:
+        return {self.kind: sum(birth.owner is BEFORE for birth in self._births.values())}

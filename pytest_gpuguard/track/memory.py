@@ -247,5 +247,8 @@ class MemoryProbe:
     def seen(self) -> dict[str, int]:
         return {"memory": self._seen}
 
+    def stood(self) -> dict[str, int]:
+        return {}
+
     def existed(self) -> dict[str, int]:
         return {}

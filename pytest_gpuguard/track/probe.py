@@ -117,6 +117,9 @@ class Probe(Protocol):
     def existed(self) -> Mapping[str, int]:
         """Return how many of these were there before anything was watched; they are nobody's leak."""
 
+    def stood(self) -> Mapping[str, int]:
+        """Return how many of each kind stood there before the tests, beside those that were seen."""
+
     @property
     def watching(self) -> Sequence[str]:
         """Who really tells what is made, in words; empty while nobody does."""

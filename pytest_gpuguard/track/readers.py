@@ -195,5 +195,8 @@ class ReaderProbe:
     def seen(self) -> dict[str, int]:
         return dict(self._seen)
 
+    def stood(self) -> dict[str, int]:
+        return {}
+
     def existed(self) -> dict[str, int]:
         return {}

@@ -143,13 +143,15 @@ class ThreadProbe:
         # Guards can be nested (a suite that runs pytest in its own process): each has its own records.
         self._record = f"_gpuguard_birth_{next(_SERIAL)}"
         self._counter = itertools.count(1)
-        self._looked_at = self._started = 0
+        self._looked_at = self._started = self._stood = 0
         scene.makers.append(self._birth_of_caller)
 
     def install(self) -> Callable[[], None]:
         """Wrap ``Thread.start``; return how to undo it."""
         original = threading.Thread.start
         probe = self
+        # But for the main thread, and for raw ones that have asked who they are.
+        self._stood = sum(type(thread).__name__ != "_DummyThread" for thread in _enumerate()) - 1
         # Known by class once it was seen: there are tens of thousands of these threads.
         simulated: set[type] = set()
 
@@ -228,6 +230,9 @@ class ThreadProbe:
 
     def existed(self) -> dict[str, int]:
         return {}
+
+    def stood(self) -> dict[str, int]:
+        return dict.fromkeys(self.kinds, self._stood)
 
     def waited_for(self) -> list[ThreadSuspect]:
         """Return the threads that the interpreter waits for when it ends.

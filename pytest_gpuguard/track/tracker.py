@@ -296,17 +296,23 @@ class Tracker:
         return self._counts
 
     def _count(self) -> dict[str, dict[str, Any]]:
-        seen, existed, unable = Counter[str](), Counter[str](), dict[str, str | None]()
+        seen, existed, stood, unable = Counter[str](), Counter[str](), Counter[str](), dict[str, str | None]()
         for probe in self._probes:
             seen.update(probe.seen())
             existed.update(probe.existed())
+            stood.update(probe.stood())
             # Of a kind that several see, what one of them cannot is said.
             why = self._fault or probe.unable
             unable |= {kind: unable.get(kind) or why for kind in probe.kinds}
         known = {kind: self.known[kind] + existed[kind] for kind in seen}
         # What was known and has gone since was seen too.
         return {
-            kind: {"seen": max(number, known[kind]), "known": known[kind], "unable": unable.get(kind)}
+            kind: {
+                "seen": max(number, known[kind]),
+                "known": known[kind],
+                "stood": stood[kind],
+                "unable": unable.get(kind),
+            }
             for kind, number in seen.items()
         }
 

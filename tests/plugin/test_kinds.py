@@ -1077,6 +1077,32 @@ EVERYTHING = """
 EVERY_CODE = {f"GPG{number}" for number in (*range(101, 107), *range(201, 205))}
 
 
+STANDING = """
+    import _thread, subprocess, sys, threading
+
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    gate = _thread.allocate_lock()
+    gate.acquire()
+    _thread.start_new_thread(gate.acquire, ())
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    def pytest_unconfigure():
+        child.kill()
+        child.wait()
+"""
+
+
+def test_what_stood_there_before_the_tests_is_counted_apart(run):
+    inner = run.watched("-v", conftest=STANDING, test_it="def test_nothing(): pass")
+    assert inner.report.groups == []
+    stood = {probe.kind: probe.stood for probe in inner.report.probes if probe.stood and not probe.seen}
+    workers = len(inner.report.workers)
+    # xdist has some of its own.
+    assert stood.pop("thread") >= 2 * workers
+    assert stood == {"process": workers}
+    assert "there before the tests, and nobody's: " in " ".join(inner.out.split())
+
+
 @pytest.mark.parametrize("where", ["conftest", "module", "test", "fixture", "teardown"])
 def test_what_an_import_makes_is_its_test_s_or_fixture_s_and_before_the_tests_nobody_s(run_plain, where):
     run_plain.setenv("NUMBA_ENABLE_CUDASIM", "1")

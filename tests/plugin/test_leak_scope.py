@@ -112,6 +112,8 @@ HOOKS = """
             return {"token": len(self.births)}
         def existed(self):
             return {}
+        def stood(self):
+            return {}
 
     def pytest_gpuguard_probes(config, scene):
         return [Tokens(scene)]
@@ -216,6 +218,8 @@ BROKEN = """
         def seen(self):
             return {"broken": 0}
         def existed(self):
+            return {}
+        def stood(self):
             return {}
         def abandoned(self):
             return []
