@@ -315,6 +315,7 @@ class Guard(Plug):
             value = yield
             return value
         except BaseException:
+            fixture.failed = True
             if owner is not None:
                 # pytest keeps the traceback, to raise it again: it can outlive the test that came first.
                 owner.failed = True

@@ -12,9 +12,10 @@ __all__ = ["Accepted", "FixtureRef", "Gone", "Leak", "LeakGroup", "Origin", "Tot
 class FixtureRef(msgspec.Struct, frozen=True):
     """The fixture in force; ``made`` and ``closing`` name the class of its value and how that is closed.
 
-    ``then`` is what is to be called after ``closing``.
+    ``then`` is what is to be called after ``closing``. Where its own code does all that already, ``closed``
+    is what it calls (``__exit__``: a ``with`` does); ``entered`` says that it calls ``__enter__`` by itself.
     ``edit`` are lines to take out (``- ...``) and to put in (``+ ...``), in words of the fixture itself.
-    ``ending`` says that its teardown made the thing.
+    ``ending`` says that its teardown made the thing, ``failed`` that its set-up raised.
     """
 
     name: str
@@ -28,6 +29,9 @@ class FixtureRef(msgspec.Struct, frozen=True):
     edit: list[str] = []
     ending: bool = False
     then: str | None = None
+    closed: str | None = None
+    entered: bool = False
+    failed: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True):

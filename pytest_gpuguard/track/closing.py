@@ -6,9 +6,14 @@ import inspect
 import threading
 import types
 
-__all__ = ["closing_method", "closing_methods", "is_loop"]
+__all__ = ["advised_methods", "closing_method", "closing_methods", "is_loop"]
 
 _NAMES = ("close", "shutdown", "stop", "terminate", "disconnect", "cancel")
+#: What people may be told to call, and nobody calls for them: of some classes it takes from others what they
+#: still use.
+_ADVISED = ("quit", "halt", "dispose", "destroy", "cleanup", "teardown", "release", "free", "kill")
+#: What takes a shared memory segment away, and not merely one's own view of it.
+_UNLINKS = ("unlink", "destroy")
 #: What takes two calls, by ``module:name`` of the class: who is told to end has to be waited for, and a
 #: server has a socket as well. A process that runs refuses to be closed.
 _STEPS = {
@@ -19,6 +24,10 @@ _STEPS = {
 }
 _Event = threading.Event  # bound here: a suite may put something else in its place
 _LOOP = "asyncio.events:AbstractEventLoop"
+#: Threads of these wait for a child, and closing does not end them.
+_WATCHERS = frozenset(
+    f"asyncio.unix_events:{name}" for name in ("ThreadedChildWatcher", "_ThreadedChildWatcher")
+)
 _LATER = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
@@ -67,7 +76,7 @@ def closing_methods(cls: type, kind: str = "") -> tuple[str, ...]:
         What is to be ended, as in the switch ``leak-kinds``, where that makes a difference.
     """
     bases = cls.__mro__
-    if kind == "thread" and is_loop(cls):
+    if kind == "thread" and (is_loop(cls) or not _WATCHERS.isdisjoint(map(_path, bases))):
         return ()
     for number, base in enumerate(bases):
         if (steps := _STEPS.get(_path(base))) is not None:
@@ -83,3 +92,16 @@ def closing_methods(cls: type, kind: str = "") -> tuple[str, ...]:
 def closing_method(cls: type, kind: str = "") -> str | None:
     """Return the first of the :func:`closing_methods`, or None."""
     return next(iter(closing_methods(cls, kind)), None)
+
+
+def advised_methods(cls: type, kind: str = "") -> tuple[str, ...]:
+    """Return what people may be told to call: of more names than :func:`closing_methods`, if it knows none.
+
+    Of what has a shared memory segment that is what unlinks it, where there is such a method.
+    """
+    found = closing_methods(cls, kind)
+    if kind == "shm" and (unlinks := _offered(cls.__mro__, _UNLINKS)):
+        # To unlink is no more than that; to destroy is all.
+        return (*found, unlinks) if unlinks == "unlink" else (unlinks,)
+    more = None if found else _offered(cls.__mro__, _ADVISED)
+    return (more,) if more else found

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.track.closing import closing_methods
+from pytest_gpuguard.track.closing import advised_methods
 from pytest_gpuguard.track.stacks import Frame, Places, cut
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from pytest_gpuguard.track.probe import Suspect
     from pytest_gpuguard.track.scope import Birth, Fixture
     from pytest_gpuguard.track.tracker import Judgement
@@ -26,6 +28,7 @@ _XUNIT = {
     "_xunit_setup_function_fixture_": ("setup_function", "teardown_function"),
     "_unittest_setUpClass_fixture_": ("setUpClass", "tearDownClass"),
 }
+_UNITTEST = frozenset({"setUpModule", "tearDownModule"})
 
 
 def trace(frames: list[Frame]) -> list[dict[str, Any]]:
@@ -33,33 +36,66 @@ def trace(frames: list[Frame]) -> list[dict[str, Any]]:
     return [frame._asdict() for frame in frames]
 
 
-def _fixture(fixture: Fixture, birth: Birth, places: Places, kind: str) -> dict[str, Any]:
+def _own_code(fixture: Fixture, birth: Birth, places: Places) -> CodeType | None:
+    """Return the code of the suite's own function of a fixture, None where only what runs it can be told.
+
+    Plugins for async fixtures put functions of their own in its place.
+    """
     code = fixture.code
+    if code is None or code.co_name == fixture.name or places.shown(code.co_filename)[1] == "app":
+        return code
+    inside = (made for made, _ in reversed(birth.stack) if made.co_name == fixture.name)
+    return next((made for made in inside if places.shown(made.co_filename)[1] == "app"), None)
+
+
+def _mended(code: CodeType, gave: type, kind: str) -> dict[str, Any]:
+    """Return how what a fixture gave is closed: by what its code calls already, or still has to call."""
+    from pytest_gpuguard.track.mending import edit, ended, enters
+
+    calls = advised_methods(gave, kind)
+    if not calls:
+        return {}
+    done = ended(code, calls)
+    left = [call for call in calls if call not in done]
+    return {
+        "made": gave.__name__,
+        "closing": left[0] if left else None,
+        "then": left[1] if len(left) > 1 else None,
+        "closed": None if left else "__exit__" if "__exit__" in done else calls[-1],
+        "entered": "__exit__" in left and enters(code),
+        "edit": edit(code, gave.__name__, left) if left else [],
+    }
+
+
+def _name(fixture: Fixture, birth: Birth, *, ending: bool) -> str:
+    names = next((names for start, names in _XUNIT.items() if fixture.name.startswith(start)), None)
+    if names is None:
+        return fixture.name
+    # One fixture runs the functions of either spelling.
+    called = (code.co_name for code, _ in birth.stack)
+    return next((name for name in called if name in _UNITTEST), names[ending])
+
+
+def _fixture(fixture: Fixture, birth: Birth, places: Places, kind: str) -> dict[str, Any]:
+    code = _own_code(fixture, birth, places)
     # What a wider one holds may have been made by a test's teardown: then it was not itself that ended.
     ending = birth.phase == "teardown" and birth.fixture is fixture
     file, line = (places.shown(code.co_filename)[0], code.co_firstlineno) if code else ("", 0)
     if file.startswith("<site>/_pytest/"):
         file, line = "", 0
-    from pytest_gpuguard.track.mending import edit
-
-    calls = closing_methods(fixture.gave, kind) if fixture.gave is not None and not birth.apart else ()
-    made = fixture.gave.__name__ if fixture.gave is not None and calls else None
-    if kind == "shm" and made == "SharedMemory":
-        calls = (*calls, "unlink")
+    gave = None if birth.apart or ending else fixture.gave
     return {
-        "name": next(
-            (names[ending] for start, names in _XUNIT.items() if fixture.name.startswith(start)), fixture.name
-        ),
+        "name": _name(fixture, birth, ending=ending),
         "scope": fixture.scope,
         "node": fixture.node,
         "file": file,
         "line": line,
         "yields": bool(code and code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)),
-        "made": made,
-        "closing": calls[0] if made else None,
-        "then": calls[1] if len(calls) > 1 else None,
-        "edit": edit(code, made, calls) if code and made and not ending else [],
+        "made": None,
+        "closing": None,
         "ending": ending,
+        "failed": fixture.failed,
+        **(_mended(code, gave, kind) if code is not None and gave is not None else {}),
     }
 
 
@@ -76,7 +112,12 @@ def origin(birth: Birth, places: Places, kind: str = "") -> dict[str, Any]:
 
 def created(birth: Birth, places: Places) -> list[Frame]:
     """Return the frames from the owner inwards to the place where the thing was made."""
-    fixtures = [fixture.code for fixture in (birth.fixture, birth.owner.fixture) if fixture]
+    fixtures = [
+        code
+        for fixture in (birth.fixture, birth.owner.fixture)
+        if fixture
+        for code in (fixture.code, _own_code(fixture, birth, places))
+    ]
     return cut(places.read(birth.stack, fixtures, birth.owner.code))
 
 

@@ -33,7 +33,8 @@ Certainty = Literal["exact", "inherited", "inferred", "unknown"]
 class Fixture(msgspec.Struct, eq=False):
     """A fixture while it is set up, and what is known of what it made.
 
-    The class of its value is kept, not the value itself, which must be free to go.
+    The class of its value is kept, not the value itself, which must be free to go. It ``failed`` when
+    its set-up raised.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Fixture(msgspec.Struct, eq=False):
     value: weakref.ref[Any] | None = None
     # Of the scene, as it began.
     news: int = 0
+    failed: bool = False
 
     @property
     def made(self) -> type | None:

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track import procfs
-from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.closing import advised_methods, closing_method
 from pytest_gpuguard.track.holding import holds
 from pytest_gpuguard.track.keepers import keeper_of, own, target_name
 from pytest_gpuguard.track.leak import trace
@@ -88,14 +88,15 @@ class ThreadSuspect(Suspect):
     @property
     def closer(self) -> Closer:
         keeper = self.keeper
-        return (
-            Closer(type(keeper).__name__, closing_method(type(keeper), "thread"))
-            if keeper is not None
-            else Closer()
-        )
+        if keeper is None:
+            return Closer()
+        return Closer(type(keeper).__name__, next(iter(advised_methods(type(keeper), "thread")), None))
 
     @property
     def things(self) -> list[object]:
+        # One that is ending has forgotten what it ran: what can be reached from it says nothing of others.
+        if self.keeper is None and "_target" not in vars(self.thread):
+            return []
         return [thing for thing in (self.thread, self.keeper) if thing is not None]
 
     def cpu_seconds(self) -> float | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_gpuguard import clock
-from pytest_gpuguard.track.closing import closing_method
+from pytest_gpuguard.track.closing import advised_methods
 from pytest_gpuguard.track.excuse import Excuses
 from pytest_gpuguard.track.holding import apart, holds, suspended
 from pytest_gpuguard.track.leak import record
@@ -367,7 +367,7 @@ def _part(suspects: Iterable[Suspect]) -> None:
     for birth, suspect in ((one.birth, one) for one in suspects):
         fixture = birth.fixture
         value = fixture.value() if fixture is not None and fixture.value is not None else None
-        if fixture is None or closing_method(type(value)) is None:
+        if fixture is None or not advised_methods(type(value)):
             continue
         if (fixture, birth.what) not in found:
             # One speaks for all that were made alike, since to look is dear.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_gpuguard.report.remedy import remedy
+
 SUITE = """
     import queue, subprocess, sys, threading
     import pytest
@@ -103,6 +105,210 @@ def test_what_a_fixture_gave_is_told_to_be_closed_only_where_that_can_end_the_le
         told[fixture.name] = (given, f"{leak.keeper}.{leak.closing}" if leak.closing else None)
         assert bool(fixture.edit) == (given is not None)
     assert told == HINTS
+
+
+CLOSED = """
+    import contextlib, threading, unittest
+    from multiprocessing import shared_memory
+    import pytest
+
+    class Half:
+        def __init__(self):
+            self.events = [threading.Event(), threading.Event()]
+            for event in self.events:
+                threading.Thread(target=self.run, args=(event,), daemon=True).start()
+        def run(self, event):
+            event.wait()
+        def close(self):
+            self.events[0].set()
+
+    class Quits:
+        def __init__(self):
+            threading.Thread(target=self.run, daemon=True).start()
+        def run(self):
+            threading.Event().wait()
+        def quit(self): pass
+
+    class Sampler:
+        def __enter__(self):
+            self.over = threading.Event()
+            threading.Thread(target=self.run, daemon=True).start()
+            return self
+        def run(self):
+            self.over.wait()
+        def __exit__(self, *exc):
+            self.over.set()
+
+    class Frame:
+        def __init__(self):
+            self.shm = shared_memory.SharedMemory(create=True, size=100)
+        def close(self):
+            self.shm.close()
+        def destroy(self):
+            self.close()
+            self.shm.unlink()
+
+    def later():
+        timer = threading.Timer(60, print)
+        timer.daemon = True
+        timer.start()
+
+    def setUpModule():
+        later()
+
+    def tearDownModule():
+        later()
+
+    @pytest.fixture
+    def closed():
+        half = Half()
+        yield half
+        half.close()
+
+    @pytest.fixture
+    def closed_by_a_with():
+        with contextlib.closing(Half()) as half:
+            yield half
+
+    @pytest.fixture
+    def quits():
+        return Quits()
+
+    @pytest.fixture
+    def sampler():
+        return Sampler().__enter__()
+
+    @pytest.fixture
+    def frame():
+        frame = Frame()
+        yield frame
+        frame.close()
+
+    @pytest.fixture
+    def raises():
+        Half()
+        raise RuntimeError
+        yield
+
+    def test_all(closed, closed_by_a_with, quits, sampler, frame): pass
+
+    def test_not_reached(raises): pass
+
+    class Old(unittest.TestCase):
+        def setUp(self):
+            Quits()
+        def test_old(self): pass
+"""
+
+NOBODY = "starts the thread and nobody ends it"
+ALREADY = "closes its Half, but the thread lives on: let Half.close() tell it to stop and join it"
+#: By the fixture.
+TOLD = {
+    "closed": ALREADY,
+    "closed_by_a_with": ALREADY,
+    "quits": (
+        "returns a Quits and nobody closes it: write `yield` for `return`, "
+        "and call its `quit()` after the yield"
+    ),
+    "sampler": (
+        "returns a Sampler and nobody closes it: write `yield` for `return`, "
+        "and put a `with` around the yield, in place of its `__enter__()`"
+    ),
+    "frame": "yields a Frame but the shared memory segment lives on: call its `destroy()` after the yield",
+    "raises": (
+        "starts the thread and raises before its `yield`: call Half.close() in an `except`, and raise again"
+    ),
+    "setUpModule": f"{NOBODY}: call Timer.cancel() in `tearDownModule`",
+    "tearDownModule": f"{NOBODY}: call Timer.cancel() there",
+    None: f"`setUp` {NOBODY}: call Quits.quit() in `tearDown`",
+}
+
+
+def test_a_hint_tells_what_is_not_done_yet(run):
+    inner = run.watched("--gpuguard-reap", "--gpuguard-settle=0.3s", test_it=CLOSED)
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    told = {}
+    for leak in leaks:
+        fixture = leak.origin.fixture
+        named = fixture and fixture.name
+        told[named] = remedy(leak).removeprefix("fixture ").removeprefix(f"`{named}` ")
+    assert told == TOLD
+    (quits,) = (leak for leak in leaks if leak.origin.fixture and leak.origin.fixture.name == "quits")
+    assert quits.reaped == "left alone: nothing that closes it could be found"
+
+
+ASYNC = {
+    # As plugins for async fixtures do it: pytest gets a function of theirs.
+    "conftest": """
+        import sys
+        sys.path.insert(0, SITE)
+        from runs_async import pytest_fixture_setup
+    """,
+    "test_it": """
+        import threading
+        import pytest
+
+        class Poller:
+            def __init__(self):
+                threading.Thread(target=self.run, daemon=True).start()
+            def run(self):
+                threading.Event().wait()
+            def stop(self): pass
+
+        @pytest.fixture
+        async def returns():
+            return Poller()
+
+        @pytest.fixture
+        async def yields():
+            poller = Poller()
+            yield poller
+
+        @pytest.fixture(name="renamed")
+        async def under_another_name():
+            return Poller()
+
+        def test_it(returns, yields, renamed): pass
+    """,
+}
+RUNS_ASYNC = """
+import asyncio, functools, inspect
+import pytest
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_fixture_setup(fixturedef):
+    function = fixturedef.func
+    if inspect.isasyncgenfunction(function):
+        @functools.wraps(function)
+        def runs(*args, **kwargs):
+            async def first():
+                return await function(*args, **kwargs).__anext__()
+            return asyncio.run(first())
+        fixturedef.func = runs
+    elif inspect.iscoroutinefunction(function):
+        @functools.wraps(function)
+        def runs(*args, **kwargs):
+            yield asyncio.run(function(*args, **kwargs))
+        fixturedef.func = runs
+    yield
+"""
+
+
+def test_the_function_of_an_async_fixture_is_found_behind_what_runs_it(run, tmp_path):
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "runs_async.py").write_text(RUNS_ASYNC)
+    conftest = ASYNC["conftest"].replace("SITE", repr(str(site)))
+    inner = run.watched("--gpuguard-settle=0.3s", conftest=conftest, test_it=ASYNC["test_it"])
+    told = {}
+    for leak in (leak for group in inner.report.groups for leak in group.leaks):
+        fixture = leak.origin.fixture
+        told[fixture.name] = (fixture.file, fixture.yields, fixture.made, fixture.edit[-1:])
+    assert told == {
+        "returns": ("test_it.py", False, "Poller", ["+ poller.stop()"]),
+        "yields": ("test_it.py", True, "Poller", ["+ poller.stop()"]),
+        "renamed": ("", False, None, []),
+    }
 
 
 LAZY = """

@@ -10,10 +10,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import ThreadingHTTPServer
 from multiprocessing.pool import ThreadPool
+from multiprocessing.shared_memory import SharedMemory
 
 import pytest
 
-from pytest_gpuguard.track.closing import closing_method, closing_methods
+from pytest_gpuguard.track.closing import advised_methods, closing_method, closing_methods
 
 
 class Computing(type):
@@ -81,6 +82,28 @@ class Cancels(Graceful):
         return why, now
 
 
+class ThreadedChildWatcher:
+    """Newer versions of Python have none."""
+
+    __module__ = "asyncio.unix_events"
+
+    def close(self):
+        """Leave the threads to their children."""
+
+
+class Frees(Graceful):
+    def free(self):
+        """Take it from whoever still uses it."""
+
+
+class Frame:
+    def close(self):
+        """Close one's own view."""
+
+    def destroy(self):
+        """Unlink it as well."""
+
+
 class Own(subprocess.Popen):
     def stop(self):
         """End it in its own way."""
@@ -128,8 +151,30 @@ def test_an_event_is_set_unless_its_class_knows_better():
         (ThreadingHTTPServer, "fd", ("server_close",)),
         (asyncio.SelectorEventLoop, "thread", ()),
         (asyncio.SelectorEventLoop, "fd", ("close",)),
+        (ThreadedChildWatcher, "thread", ()),
         (Stops, "thread", ("stop",)),
     ],
 )
 def test_what_takes_more_than_one_call(cls, kind, names):
     assert closing_methods(cls, kind) == names
+
+
+@pytest.mark.parametrize(
+    ("cls", "kind", "names"),
+    [
+        (Frees, "thread", ("free",)),
+        (Stops, "thread", ("stop",)),
+        (Graceful, "thread", ()),
+        (threading.Lock().__class__, "thread", ("__exit__",)),
+        (Frame, "shm", ("destroy",)),
+        (Frame, "thread", ("close",)),
+        (SharedMemory, "shm", ("close", "unlink")),
+        (SharedMemory, "memory", ("close",)),
+    ],
+)
+def test_people_are_told_of_more_than_is_called_for_them(cls, kind, names):
+    assert advised_methods(cls, kind) == names
+
+
+def test_nobody_calls_for_them_what_may_take_it_from_others():
+    assert closing_method(Frees) is None

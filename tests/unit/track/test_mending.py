@@ -3,9 +3,11 @@
 # ruff: noqa: RET504, D102 - the functions are what is looked at
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
-from pytest_gpuguard.track.mending import edit
+from pytest_gpuguard.track.mending import edit, ended, enters
 
 
 def make(*_args):
@@ -130,3 +132,153 @@ def test_a_word_of_the_language_is_no_name():
 def test_without_the_source_there_is_no_edit():
     code = compile("def fixture():\n    return 1\n", "<nowhere>", "exec").co_consts[0]
     assert edit(code, "Solver", ("close",)) == []
+
+
+def enters_what_it_makes():
+    return make().__enter__()
+
+
+def enters_and_returns():
+    solver = make()
+    solver.__enter__()
+    return solver
+
+
+def enters_early():
+    solver = make()
+    solver.__enter__()
+    make(solver)
+    return solver
+
+
+def keeps_what_it_entered():
+    solver = make().__enter__()
+    return solver
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (
+            enters_what_it_makes,
+            ["- return make().__enter__()", "+ with make() as solver:", "+     yield solver"],
+        ),
+        (
+            enters_and_returns,
+            ["- solver.__enter__()", "- return solver", "+ with solver:", "+     yield solver"],
+        ),
+        (enters_early, []),
+        (keeps_what_it_entered, []),
+    ],
+)
+def test_what_is_entered_already_is_entered_once(function, expected):
+    assert enters(function.__code__)
+    assert edit(function.__code__, "Solver", ("__exit__",)) == expected
+
+
+def closes_after_the_yield():
+    solver = make()
+    yield solver
+    solver.close()
+
+
+def closes_whatever_happens():
+    solver = make()
+    try:
+        yield solver
+    finally:
+        solver.close()
+
+
+def closes_by_a_finalizer(request):
+    solver = make()
+    request.addfinalizer(solver.close)
+    return solver
+
+
+def closes_in_a_function(request):
+    solver = make()
+
+    def end():
+        solver.close()
+
+    request.addfinalizer(end)
+    return solver
+
+
+def closes_by_closing():
+    with contextlib.closing(make()) as solver:
+        yield solver
+
+
+def hands_it_to_closing():
+    solver = make()
+    with contextlib.closing(solver):
+        yield solver
+
+
+def leaves_it_to_a_with():
+    with make() as solver:
+        yield solver
+
+
+def puts_a_with_around_it():
+    solver = make()
+    with solver:
+        yield solver
+
+
+def leaves_it_to_a_stack():
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(make())
+
+
+def gives_it_to_a_stack():
+    with contextlib.ExitStack() as stack:
+        solver = make()
+        stack.enter_context(solver)
+        yield solver
+
+
+def is_closed_by_ours(gpu_closing):
+    return gpu_closing(make())
+
+
+def closes_another(request):
+    solver, other = make(), make(request)
+    with other:
+        yield solver
+    other.close()
+
+
+CLOSE, EXIT = {"close"}, {"close", "__exit__"}
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (closes_after_the_yield, CLOSE),
+        (closes_whatever_happens, CLOSE),
+        (closes_by_a_finalizer, CLOSE),
+        (closes_in_a_function, CLOSE),
+        (closes_by_closing, CLOSE),
+        (hands_it_to_closing, CLOSE),
+        (leaves_it_to_a_with, EXIT),
+        (puts_a_with_around_it, EXIT),
+        (leaves_it_to_a_stack, EXIT),
+        (gives_it_to_a_stack, EXIT),
+        (is_closed_by_ours, CLOSE),
+        (closes_another, set()),
+        (ends_it_already, set()),
+        (returns_a_name, set()),
+    ],
+)
+def test_what_a_fixture_closes_already(function, expected):
+    assert ended(function.__code__, ("close",)) == expected
+
+
+def test_of_two_calls_the_missing_one_is_left():
+    assert ended(closes_after_the_yield.__code__, ("close", "unlink")) == {"close"}
+    # It closes the socket of a server, which serves on.
+    assert ended(leaves_it_to_a_with.__code__, ("shutdown", "server_close")) == {"server_close", "__exit__"}
+    assert ended(is_closed_by_ours.__code__, ("terminate", "wait")) == {"terminate", "wait"}

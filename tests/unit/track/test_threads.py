@@ -12,7 +12,7 @@ import pytest
 
 from pytest_gpuguard.track.holding import apart, holds
 from pytest_gpuguard.track.scope import Owner, Scene
-from pytest_gpuguard.track.threads import ThreadProbe, keeper_of
+from pytest_gpuguard.track.threads import ThreadProbe, ThreadSuspect, keeper_of
 from pytest_gpuguard.track.words import said, sound
 
 
@@ -68,6 +68,17 @@ def test_what_a_thread_runs_and_for_whom(thread, what, keeper):
 def test_a_thread_class_and_a_timer_work_for_themselves():
     for thread in (Runs(), threading.Timer(1, work)):
         assert keeper_of(thread) is thread
+
+
+def test_who_has_forgotten_whom_he_worked_for_stands_for_nothing():
+    """What seems to have nothing to do with it may be its owner's."""
+    thread = threading.Thread(target=OWNS.work)
+    scene = Scene()
+    birth = scene.born("work", ())
+    assert ThreadSuspect(thread, birth).things == [thread, OWNS]
+    thread.start()
+    thread.join()
+    assert ThreadSuspect(thread, birth).things == []
 
 
 def test_start_is_wrapped_and_given_back_below_later_wrappers():
