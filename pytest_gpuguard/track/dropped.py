@@ -78,6 +78,16 @@ def _which(message: str, present: Iterable[tuple[int, str]]) -> list[tuple[int, 
     return [entry for entry in present if entry[1] == path] or [(-1, path)]
 
 
+def _placed(birth: Birth) -> Birth:
+    """Have the birth name the function that had it, where that is over: what it had goes with its frame."""
+    code = birth.fixture.code if birth.fixture is not None else birth.owner.code
+    # In a thread it is one of the thread's own functions that went.
+    is_here = birth.certainty == "exact" or not birth.stack
+    if code is not None and is_here and code not in dict(birth.stack):
+        birth.stack = ((code, 0),)
+    return birth
+
+
 class Drops:
     """Remembers what was dropped until its owner has ended.
 
@@ -118,8 +128,10 @@ class Drops:
     def _born(self, frame: FrameType | None) -> Birth:
         if self._scene.owner is not None and self._scene.owner.ended:
             # By the collection that we ask for at the end of a test: the stack is our own.
-            return self._scene.found("", (), "inferred", clock.monotonic())
-        return self._scene.born("", capture(frame))
+            birth = self._scene.found("", (), "inferred", clock.monotonic())
+        else:
+            birth = self._scene.born("", capture(frame))
+        return _placed(birth)
 
     def suspects(self) -> list[Suspect]:
         """Return what was dropped by an owner that has ended."""

@@ -122,7 +122,7 @@ def _library_role(path: PurePath) -> Role:
 def cut(frames: Sequence[Frame]) -> list[Frame]:
     """Return the frames from the fixture or test inwards, without the harness around and between them.
 
-    A filter that would remove every frame is not applied.
+    A filter that would remove every frame from there on is not applied.
     """
     start = 0
     for index, frame in enumerate(frames):
@@ -134,4 +134,4 @@ def cut(frames: Sequence[Frame]) -> list[Frame]:
         for frame in frames[start:]
         if frame.role != "harness" and not frame.file.startswith("<site>/_pytest/")
     ]
-    return kept or list(frames)
+    return kept or list(frames[start:])

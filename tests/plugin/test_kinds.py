@@ -745,6 +745,13 @@ def test_what_is_watched_on_request(run):
         leak.origin.fixture.name for g in inner.report.groups for leak in g.leaks if leak.origin.fixture
     }
     assert fixtures == {"returns_a_file"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    # Nobody's frame is left that had it.
+    assert {
+        leak.origin.nodeid: [frame.function for frame in leak.created]
+        for leak in leaks
+        if leak.title.endswith("dropped, not closed")
+    } == {f"test_it.py::{name}": [name] for name in ("test_dropped", "test_dropped_by_a_cycle")}
     grown = found["test_malloc", "host memory that grew and stayed"][1]
     assert 60 << 20 < grown < 80 << 20
     assert [probe.kind for probe in inner.report.probes] == ["fd", "memory"]

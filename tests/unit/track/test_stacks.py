@@ -126,3 +126,8 @@ def _frames(*roles):
 )
 def test_frames_are_cut_to_the_owner_and_what_it_called(roles, kept):
     assert [frame.role for frame in cut(_frames(*roles))] == kept
+
+
+def test_where_all_is_pytest_s_it_is_cut_to_the_owner_as_well():
+    frames = [Frame("<site>/_pytest/python.py", 1, role, role) for role in ("harness", "fixture", "harness")]
+    assert cut(frames) == frames[1:]
