@@ -105,6 +105,9 @@ def accept(
     if bool(fingerprints) == everything:
         message = "name the fingerprints of leaks, or say --all"
         raise click.UsageError(message)
+    if until is not None and until.date() < _today():
+        message = f"{until.date()} is over: nothing would be tolerated"
+        raise click.BadParameter(message, param_hint="--until")
     groups = _chosen(load_run(run, cache), fingerprints)
     day = until.date().isoformat() if until else None
     entries = [accepted(group, reason.strip(), issue, day, _today()) for group in groups]

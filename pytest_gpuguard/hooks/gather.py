@@ -342,7 +342,7 @@ class Gather(Plug):
         if self._settings.leaks != "error":
             return found
         if self._wide_leaks:
-            found.append(f"leaks of module or session scope make the run fail: {self._wide_leaks}")
+            found.append(f"leaks of class, module and session scope make the run fail: {self._wide_leaks}")
         groups = apply(group(self._gathered.leaks), self._known.baseline, self._known.today)
         worse = sum(entry.status == "worse" for entry in groups)
         if worse:

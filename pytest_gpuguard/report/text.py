@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ _PLACE = 44
 _MOST_GROUPS = 5
 _MOST_TESTS = 1
 _MOST_HOLDERS = 3
+#: Whose leaks are counted apart, in that order.
+_OWNERS = ("test", "class", "module", "package", "session")
 #: Share of a CPU from which on a thread does more than wait.
 _BURNING = 0.2
 
@@ -154,7 +157,18 @@ def _leaks_said(report: RunReport) -> str:
         new = verdict.leaks - sum(others.values())
         parts = [f"{number} {word}" for word, number in {"new": new, **others}.items() if number]
         said += f" ({', '.join(parts)})"
-    return f"{said} left by {count(verdict.tests_leaked, 'test')}"
+    return f"{said} left by {_owners(report)}"
+
+
+def _owners(report: RunReport) -> str:
+    """Return how many tests, and how many owners of each wider scope, have left something."""
+    # A block is a part of a test.
+    words = {"function": "test", "block": "test"}
+    leaks = (leak for group in report.groups for leak in group.leaks)
+    owners = {(words.get(leak.judged_at, leak.judged_at), leak.judged_node) for leak in leaks}
+    numbers = Counter(word for word, _ in owners)
+    parts = [count(numbers[word], word) for word in _OWNERS if numbers[word]]
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def summary(report: RunReport) -> str:

@@ -247,6 +247,7 @@ def test_one_leak_is_accepted_by_the_beginning_of_its_fingerprint():
         (["zzzz", "--reason", "x"], "no leaks of run"),
         (["", "--reason", "x"], "no leaks of run"),
         (["--all", "--reason", "x", "--until", "May"], "--until"),
+        (["--all", "--reason", "x", "--until", "2020-01-01"], "2020-01-01 is over"),
     ],
 )
 def test_what_cannot_be_accepted_is_a_usage_error_and_writes_nothing(args, said, tmp_path):
@@ -255,11 +256,15 @@ def test_what_cannot_be_accepted_is_a_usage_error_and_writes_nothing(args, said,
 
 
 @pytest.mark.usefixtures("cache")
-def test_entries_whose_time_is_over_are_findings_and_can_be_dropped():
-    _call("baseline", "accept", "--all", "--reason", "x", "--until", "2020-01-01")
+def test_entries_whose_time_is_over_are_findings_and_can_be_dropped(tmp_path):
+    _call("baseline", "accept", "--all", "--reason", "x", "--until", "2999-01-01")
+    file = tmp_path / "gpuguard-baseline.json"
+    file.write_text(file.read_text().replace("2999", "2020"))
     assert "EXPIRED 2020-01-01" in _call("baseline", "list", "--check", status=Exit.FINDINGS).stdout
     _call("baseline", "list")
-    assert _call("baseline", "prune", "--expired").stdout.count("dropped") == 3
+    pruned = _call("baseline", "prune", "--expired")
+    assert pruned.stdout.count("dropped") == 3
+    assert pruned.stderr == "gpuguard-baseline.json: 3 of 3 dropped\n"
     _call("baseline", "list", "--check")
 
 

@@ -774,7 +774,7 @@ def test_wide_leaks_fail_the_run_and_no_test(run):
         "setup_class": "class",
     }
     assert inner.ret == 1
-    assert re.search(r"leaks of module or session scope make the run fail: \d+", inner.out)
+    assert re.search(r"leaks of class, module and session scope make the run fail: \d+", inner.out)
     said = re.sub(r"\s+", " ", "\n".join(inner.section))
     assert "fixture `of_session` (session) test_leaky.py:14" in said
     assert (
@@ -830,7 +830,7 @@ def test_a_package_owns_what_its_fixtures_make_until_its_last_test(run):
     assert _owners(inner) == {"of_package": "package"}
     leaks = [leak for group in inner.report.groups for leak in group.leaks]
     assert {leak.judged_node for leak in leaks} == {"parcel"}
-    assert "leaks of module or session scope make the run fail" in inner.out
+    assert "leaks of class, module and session scope make the run fail" in inner.out
 
 
 def test_what_a_stopped_run_leaves_standing_is_judged(run):

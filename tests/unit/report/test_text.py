@@ -78,8 +78,6 @@ def test_what_is_not_shown_of_deaths_and_stalls_is_counted():
 @pytest.mark.parametrize(
     ("figures", "said"),
     [
-        ({"leaks": 1, "tests_leaked": 1}, "1 leak left by 1 test"),
-        ({"leaks": 2, "tests_leaked": 40}, "2 leaks left by 40 tests"),
         ({"deaths": 2}, "2 threads died under a test"),
         ({"tests_ended": 1, "stalls": 3}, "1 test ended without progress"),
         ({"stalls": 3}, "3 stalls"),
@@ -90,6 +88,26 @@ def test_the_verdict_is_one_sentence(figures, said):
         read().verdict, **dict.fromkeys(msgspec.structs.asdict(read().verdict), 0) | figures
     )
     assert summary(REPLACE(read(), verdict=verdict)) == said
+
+
+@pytest.mark.parametrize(
+    ("owners", "said"),
+    [
+        ([("function", "t.py::a")], "1 test"),
+        ([("function", "t.py::a"), ("block", "t.py::a"), ("function", "t.py::b")], "2 tests"),
+        ([("module", "t.py"), ("module", "t.py")], "1 module"),
+        ([("session", ""), ("function", "t.py::a")], "1 test and 1 session"),
+        (
+            [("class", "t.py::A"), ("class", "t.py::B"), ("package", "p"), ("function", "t.py::a")],
+            "1 test, 2 classes and 1 package",
+        ),
+    ],
+)
+def test_it_is_said_whose_the_leaks_are(owners, said):
+    group = read().groups[0]
+    leaks = [REPLACE(group.leaks[0], judged_at=scope, judged_node=node) for scope, node in owners]
+    report = REPLACE(read(), groups=[REPLACE(group, leaks=leaks)])
+    assert summary(report).startswith(f"4 leaks left by {said}, ")
 
 
 def test_a_process_that_could_not_end_waits_is_named_once():
