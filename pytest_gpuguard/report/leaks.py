@@ -56,7 +56,7 @@ class Leak(msgspec.Struct, frozen=True):
     """One thing that outlived its scope; ``keeper`` is the class that could close it, by ``closing``.
 
     ``verified`` is False when a failed test's traceback may be what keeps it alive, ``reaped`` says what was
-    done to stop it.
+    done to stop it. ``attribute`` is where the instance of its test class has it.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Leak(msgspec.Struct, frozen=True):
     subject: Subject
     reaped: str | None = None
     known: Accepted | None = None
+    attribute: str | None = None
 
 
 class Totals(msgspec.Struct, frozen=True):

@@ -66,6 +66,8 @@ def _ends(leak: Leak) -> str:
 
 
 def _closes(leak: Leak) -> str:
+    if leak.attribute:
+        return f"set `self.{leak.attribute} = None`"
     if leak.keeper and leak.closing == "__exit__":
         return f"use the {leak.keeper} in a `with` statement"
     if leak.keeper and leak.closing:
@@ -122,8 +124,7 @@ def _of_unittest(leak: Leak) -> str | None:
     return None
 
 
-def remedy(leak: Leak) -> str:
-    """Return what to do about a leak, in one sentence."""
+def _of(leak: Leak) -> str:
     fixture = leak.origin.fixture
     if fixture is not None:
         return _of_fixture(fixture, leak)
@@ -132,3 +133,8 @@ def remedy(leak: Leak) -> str:
     if leak.keeper and leak.closing and leak.closing != "__exit__":
         return f"{_closes(leak)} in a `finally`, or hand it out from a fixture that closes it"
     return _closes(leak) if leak.closing else f"{_closes(leak)} in a `finally`"
+
+
+def remedy(leak: Leak) -> str:
+    """Return what to do about a leak, in one sentence."""
+    return _of(leak) + (", since pytest keeps the instance of the class" if leak.attribute else "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import linecache
+import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track.closing import advised_methods
@@ -121,9 +123,25 @@ def created(birth: Birth, places: Places) -> list[Frame]:
     return cut(places.read(birth.stack, fixtures, birth.owner.code))
 
 
+#: One that is assigned to an attribute, with its annotation or without.
+_ASSIGNED = re.compile(r"\s*self\.(\w+)\s*(?::[^=]+)?=(?!=)")
+
+
+def _attribute(birth: Birth, outermost: Frame) -> str | None:
+    """Return the attribute of its instance in which a method of a test class has put it."""
+    cls = outermost.function.rpartition(".")[0]
+    if not cls or f"::{cls.replace('.', '::')}::" not in birth.owner.node:
+        return None
+    code = next((code for code, _ in birth.stack if code.co_qualname == outermost.function), None)
+    line = linecache.getline(code.co_filename, outermost.line) if code else ""
+    found = _ASSIGNED.match(line)
+    return found[1] if found else None
+
+
 def record(suspect: Suspect, places: Places, judged: Judgement) -> dict[str, Any]:
     """Return the record of a leak as plain values."""
     birth, closer = suspect.birth, suspect.closer
+    frames = created(birth, places)
     return {
         "id": judged.id,
         "kind": suspect.kind,
@@ -142,7 +160,8 @@ def record(suspect: Suspect, places: Places, judged: Judgement) -> dict[str, Any
         "verified": judged.verified,
         "keeper": closer.keeper,
         "closing": closer.method,
-        "created": trace(created(birth, places)),
+        "attribute": _attribute(birth, frames[0]) if suspect.by_reference and frames else None,
+        "created": trace(frames),
         "subject": {"kind": suspect.kind} | suspect.subject(places),
         "reaped": None,
     }

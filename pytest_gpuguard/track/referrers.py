@@ -1,4 +1,4 @@
-"""Who keeps a leaked object alive: from it backwards to a module, a frame or a class; costly.
+"""Who keeps a leaked object alive: from it backwards to a module, a frame, a class or a test; costly.
 
 The collector knows who refers to whom, but for arrays: those never tell it whose memory they show. So the
 arrays of a buffer are found first, in whatever holds them.
@@ -41,7 +41,10 @@ def holders(bunches: Iterable[Sequence[object]], places: Places) -> Iterator[lis
         untracked = untracked or _Untracked()
         toward: _Toward = {}
         (found,) = _roots([things], toward, untracked, enough=lambda _: True)
-        ways = [_root(holder, held, places) + _way(held, toward) for holder, held in found]
+        ways = [
+            _root(holder, held, places) + _way(holder if _is_item(holder) else held, toward)
+            for holder, held in found
+        ]
         yield list(dict.fromkeys(map(sound, ways)))[:_PATHS]
 
 
@@ -84,9 +87,9 @@ def _roots(
 ) -> list[list[tuple[object, object]]]:
     """Return for each bunch where ways to its things begin, each with what it holds, and fill in the ways.
 
-    A way begins at what ``begins``, by default a module, a frame or a class. A bunch is done with after the
-    level in which a root is ``enough``. All go together, each with a bit of its own: what takes long is to
-    look through everything that the collector knows, once for each level.
+    A way begins at what ``begins``, by default a module, a frame, a class or a test. A bunch is done with
+    after the level in which a root is ``enough``. All go together, each with a bit of its own: what takes
+    long is to look through everything that the collector knows, once for each level.
     """
     begins = begins or _is_root
     bits = {id(thing): 1 << index for index, bunch in enumerate(bunches) for thing in bunch}
@@ -126,7 +129,14 @@ def _roots(
 
 
 def _is_root(holder: object) -> bool:
-    return is_a(holder, types.FrameType) or is_a(holder, type) or _is_module(holder)
+    return is_a(holder, types.FrameType) or is_a(holder, type) or _is_module(holder) or _is_item(holder)
+
+
+def _is_item(holder: object) -> bool:
+    """Return whether ``holder`` is a test as pytest has it: who keeps that, is pytest's own affair."""
+    return any(
+        base.__module__ == "_pytest.nodes" and base.__name__ == "Item" for base in type(holder).__mro__
+    )
 
 
 def _came_out(holder: object) -> bool:
@@ -236,6 +246,8 @@ def _root(holder: object, held: object, places: Places) -> str:
         return f"{file}:{holder.f_lineno} {holder.f_code.co_qualname}: {_name(holder.f_locals, held)}"
     if is_a(holder, type):
         return f"class {holder.__module__}.{holder.__qualname__}: {_name(vars(holder), held)}"
+    if _is_item(holder):
+        return f"test {object.__getattribute__(holder, 'name')}: item"
     assert is_a(holder, dict)
     return f"module {holder['__name__']}: {_name(holder, held)}"
 

@@ -358,3 +358,36 @@ def test_an_object_that_computes_its_class_is_not_asked_for_it(run):
     assert "GPG901" not in inner.out
     (buffer,) = (leak for leak in leaks if leak.code == "GPG201")
     assert [way.rpartition(" ")[2] for way in buffer.subject.holders] == ["lazy.buffer"]
+
+
+OF_INSTANCES = """
+    from numba import cuda
+
+    class Solver:
+        def __init__(self):
+            self.buffer = cuda.pinned_array(100)
+
+    KEPT = []
+
+    class TestAttributes:
+        def setup_method(self):
+            self.of_setup = cuda.pinned_array(100)
+
+        def test_attributes(self):
+            self.of_test: object = cuda.pinned_array(100)
+            self.solver = Solver()
+            KEPT.append(cuda.pinned_array(100))
+"""
+
+
+def test_what_a_test_gives_its_instance_is_told_to_be_taken_back(run):
+    run.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    inner = run.watched("--gpuguard-referrers", "--gpuguard-settle=0.3s", test_it=OF_INSTANCES)
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    told = {(leak.attribute, *(way.rpartition(": ")[2] for way in leak.subject.holders)) for leak in leaks}
+    assert told == {
+        ("of_setup", "item._instance.of_setup"),
+        ("of_test", "item._instance.of_test"),
+        ("solver", "item._instance.solver.buffer"),
+        (None, "KEPT[0]"),
+    }

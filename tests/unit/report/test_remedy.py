@@ -231,3 +231,17 @@ def test_who_closes_a_segment_is_told_that_it_has_to_be_unlinked():
     fixture = REPLACE(FIXTURE, made="Frame", closing="destroy")
     leak = REPLACE(LEAK, kind="shm", origin=REPLACE(LEAK.origin, fixture=fixture))
     assert remedy(leak).endswith("call its `destroy()` after the yield")
+
+
+def test_what_the_instance_of_a_test_class_has_is_taken_from_it():
+    leak = _of_the_test_itself(kind="device", attribute="buffer")
+    assert (
+        remedy(leak)
+        == "set `self.buffer = None` in a `finally`, since pytest keeps the instance of the class"
+    )
+    fixture = REPLACE(FIXTURE, name="setup_method", made=None, closing=None)
+    leak = REPLACE(leak, origin=REPLACE(leak.origin, fixture=fixture), what="device memory")
+    assert remedy(leak) == (
+        "`setup_method` makes the device memory and nobody ends it: set `self.buffer = None` "
+        "in `teardown_method`, since pytest keeps the instance of the class"
+    )
