@@ -47,7 +47,8 @@ def fingerprint(kind: str, created: Sequence[Frame], subject: str, fixture: Fixt
     suspect = suspect_of(created)
     parts = [_RECIPE, kind, subject]
     for frame in reversed(created[: created.index(suspect) + 1] if suspect else []):
-        if frame.role == "test" and frame is not suspect:
+        # With a fixture it is any test that was the first to use that.
+        if frame.role == "test" and (frame is not suspect or fixture is not None):
             break
         parts.append(f"{frame.file}:{frame.function}")
     if fixture is not None and not any(_is_of(frame, fixture) for frame in created):

@@ -120,7 +120,7 @@ def created(birth: Birth, places: Places) -> list[Frame]:
         if fixture
         for code in (fixture.code, _own_code(fixture, birth, places))
     ]
-    return cut(places.read(birth.stack, fixtures, birth.owner.code))
+    return cut(places.read(birth.stack, fixtures, birth.test_code or birth.owner.code))
 
 
 #: One that is assigned to an attribute, with its annotation or without.

@@ -93,6 +93,8 @@ class Birth(msgspec.Struct, eq=False):
     reported: bool = False
     #: Whether the value of its fixture has nothing to do with it.
     apart: bool = False
+    #: That of the test in which it was made, where a wider fixture has it since.
+    test_code: CodeType | None = None
 
 
 #: Bound here: a test puts something else in their place, and starts threads meanwhile.

@@ -328,7 +328,7 @@ class Tracker:
             things = suspect.things if held else []
             for owner, value in held if things else ():
                 if holds(value, things):
-                    suspect.birth.owner = owner
+                    _hand_over(suspect.birth, owner)
                     break
 
     def _suspects(self, probes: Iterable[Probe]) -> Iterable[Suspect]:
@@ -359,6 +359,13 @@ class Tracker:
         ways = holders((one.things for one, _ in told), self._places)
         for (_, leak), held in zip(told, ways, strict=True):
             leak["subject"]["holders"] = held
+
+
+def _hand_over(birth: Birth, owner: Owner) -> None:
+    """Put a thing down to ``owner`` instead of the test that made it."""
+    if birth.owner.fixture is None:
+        birth.test_code = birth.owner.code
+    birth.owner = owner
 
 
 def _part(suspects: Iterable[Suspect]) -> None:

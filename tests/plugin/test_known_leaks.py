@@ -99,6 +99,32 @@ def test_a_fixture_is_a_leak_of_its_own_also_where_a_thread_has_made_it(run):
     }
 
 
+def test_which_test_is_the_first_to_use_a_wider_fixture_is_no_part_of_its_leak(run):
+    suite = """
+        import pytest
+        from watcher import Watcher
+
+        @pytest.fixture(scope="session")
+        def idle():
+            return Watcher()
+
+        def _start(watcher):
+            if not watcher._thread.is_alive():
+                watcher.start()
+
+        def test_one(idle): _start(idle)
+        def test_two(idle): _start(idle)
+        def test_three(idle): _start(idle)
+    """
+    first = _strict(run, test_it=suite)
+    assert {group.leaks[0].origin.fixture.name for group in first.report.groups} == {"idle"}
+    # Once in each worker.
+    _kept(run, first.report, occurrences=2)
+    again = _strict(run, "--gpuguard-baseline=known.json", "-k", "not one")
+    assert again.ret == 0
+    assert [group.status for group in again.report.groups] == ["known"]
+
+
 #: As pytest-asyncio runs coroutines: only while the test runs is something else in its place.
 RUNS_COROUTINES = """
     import asyncio, functools, inspect

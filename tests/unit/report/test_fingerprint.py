@@ -56,6 +56,13 @@ def test_a_fixture_counts_where_no_frame_is_its_own():
     assert fingerprint("thread", [START], "s", _fixture("a", "test_b.py")) not in of
 
 
+@pytest.mark.parametrize("within", [[], [START]], ids=["by the test", "by the code"])
+def test_a_test_that_is_the_first_to_use_a_fixture_does_not_count(within):
+    other = Frame("test_b.py", 3, "test_other", "test")
+    one, two = (fingerprint("thread", [test, *within], "s", _fixture("a")) for test in (TEST, other))
+    assert one == two != fingerprint("thread", [TEST, *within], "s", _fixture("b"))
+
+
 @pytest.mark.parametrize(
     "frame", [FIXTURE, Frame("test_a.py", 9, "TestIt.setup_method", "app")], ids=["its own", "xunit"]
 )
