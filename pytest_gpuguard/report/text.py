@@ -103,12 +103,12 @@ def _group_head(group: LeakGroup) -> Line:
 
 
 def _accepted(group: LeakGroup) -> Iterator[Line]:
-    # In a new group some may be tolerated: by the marks of their tests.
-    others = [leak.known for leak in group.leaks if leak.known] if group.status == "new" else []
-    known = group.known or next(iter(others), None)
-    if known is not None:
+    # By marks each test may have a reason of its own, and in a new group some may be tolerated.
+    by_baseline = group.known is not None and group.known.by == "baseline"
+    told = [group.known] if by_baseline else [leak.known for leak in group.leaks]
+    for known, number in Counter(filter(None, told)).items():
         by = {"baseline": "accepted", "hook": "ignored"}.get(known.by, "marked")
-        more = f"{count(len(others), 'more time')}, " if others else ""
+        more = f"{count(number, 'more time')}, " if group.status == "new" else ""
         issue = f", {known.issue}" if known.issue else ""
         until = f", until {known.until}" if known.until else ""
         yield from field(by, f'{more}"{known.reason}"{issue}{until}')

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from pytest_gpuguard.report.lines import plain, printable, tail
-from pytest_gpuguard.report.model import Stall
-from pytest_gpuguard.report.text import closing_lines, section_lines, summary
+from pytest_gpuguard.report.model import Accepted, Stall
+from pytest_gpuguard.report.text import closing_lines, leak_lines, section_lines, summary
 from tests.golden.record import HERE, VIEWS, read, view
 from tests.helpers.hostile import renamed
 
@@ -108,6 +108,23 @@ def test_it_is_said_whose_the_leaks_are(owners, said):
     leaks = [REPLACE(group.leaks[0], judged_at=scope, judged_node=node) for scope, node in owners]
     report = REPLACE(read(), groups=[REPLACE(group, leaks=leaks)])
     assert summary(report).startswith(f"4 leaks left by {said}, ")
+
+
+@pytest.mark.parametrize(
+    ("status", "reasons", "said"),
+    [
+        ("new", (None, "a", "b"), ['marked    1 more time, "a"', 'marked    1 more time, "b"']),
+        ("new", (None, "a", "a"), ['marked    2 more times, "a"']),
+        ("known", ("a", "b", "a"), ['marked    "a"', 'marked    "b"']),
+    ],
+)
+def test_every_reason_of_a_mark_is_shown(status, reasons, said):
+    group = read().groups[0]
+    marks = [Accepted(reason, "marker") if reason else None for reason in reasons]
+    leaks = [REPLACE(leak, known=mark) for leak, mark in zip(group.leaks, marks, strict=True)]
+    known = marks[0] if status == "known" else None
+    lines = plain(leak_lines(REPLACE(group, status=status, leaks=leaks, known=known))).splitlines()
+    assert [line.strip() for line in lines if "marked" in line] == said
 
 
 def test_a_process_that_could_not_end_waits_is_named_once():
