@@ -9,6 +9,7 @@ from pytest_gpuguard.track.processes import ProcessProbe
 from pytest_gpuguard.track.procfs import Newest
 from pytest_gpuguard.track.readers import ReaderProbe
 from pytest_gpuguard.track.segments import SegmentProbe
+from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.tasks import TaskProbe
 from pytest_gpuguard.track.threads import ThreadProbe
 
@@ -41,8 +42,10 @@ def probes_for(scene: Scene, kinds: frozenset[str], config: pytest.Config) -> tu
     # What is seen on request only is imported then.
     if "fd" in kinds:
         from pytest_gpuguard.track.descriptors import DescriptorProbe
+        from pytest_gpuguard.track.targets import Targets
 
-        probes.append(DescriptorProbe(scene))
+        targets = Targets(Places(config.rootpath), config.getoption("basetemp", None))
+        probes.append(DescriptorProbe(scene, targets))
     if "memory" in kinds:
         from pytest_gpuguard.track.memory import MemoryProbe
 

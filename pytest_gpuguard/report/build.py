@@ -24,6 +24,7 @@ from pytest_gpuguard.report.model import (
     Totals,
     Verdict,
 )
+from pytest_gpuguard.report.subjects import FdSubject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,11 +35,21 @@ if TYPE_CHECKING:
 __all__ = ["Gathered", "build", "encode", "group", "group_payload", "happened"]
 
 
+def _told_by(leak: Leak) -> str:
+    """Return what tells leaks of one place apart; of what was found by looking that is known of its test."""
+    if leak.created or leak.origin.fixture is not None or leak.kind not in {"fd", "memory"}:
+        return leak.what
+    if isinstance(leak.subject, FdSubject) and leak.subject.lasting:
+        return leak.what
+    file, _, name = leak.origin.nodeid.partition("::")
+    return f"{leak.what} of {file}::{name.partition('[')[0]}"
+
+
 def group(leaks: Iterable[Leak]) -> list[LeakGroup]:
     """Return the leaks by defect: threads and processes, which keep the rest alive, first; then by number."""
     found: dict[str, list[Leak]] = defaultdict(list)
     for leak in leaks:
-        found[fingerprint(leak.kind, leak.created, leak.what, leak.origin.fixture)].append(leak)
+        found[fingerprint(leak.kind, leak.created, _told_by(leak), leak.origin.fixture)].append(leak)
     groups = [
         LeakGroup(
             fingerprint=print_,

@@ -3,7 +3,8 @@
 Hashed are the version of this recipe, the kind, what the thread runs, and the functions from the suspect
 outwards to the fixture, which is there by its name where none of them is its own. The fixture counts, since
 two fixtures that forget the same thing need two edits; a test does not, since many tests repeat one mistake
-of the code that they call. Line numbers, addresses, parameters and thread names never count.
+of the code that they call; only of a file or memory, that nobody saw being made, it may be all that is known.
+Line numbers, addresses, parameters and thread names never count.
 """
 
 from __future__ import annotations

@@ -115,6 +115,11 @@ class FdSubject(msgspec.Struct, frozen=True, tag_field="kind", tag="fd"):
     flavour: str
     target: str = ""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it is a file with a name of its own: it is one defect, whoever opens it."""
+        return self.flavour == "file" and not self.target.startswith(("<tmp>/", "<tmp_path>/"))
+
 
 class MemorySubject(msgspec.Struct, frozen=True, tag_field="kind", tag="memory"):
     """Host memory outside of Python's view that grew; ``sources`` are bytes by who measured them."""

@@ -22,6 +22,7 @@ from pytest_gpuguard.report.lines import (
     wrapped,
 )
 from pytest_gpuguard.report.remedy import remedy
+from pytest_gpuguard.report.subjects import FdSubject
 from pytest_gpuguard.report.trouble import budget_lines, trouble_blocks
 from pytest_gpuguard.report.watched import watched_lines
 from pytest_gpuguard.units import format_bytes, format_seconds
@@ -83,6 +84,13 @@ def _left_by(leaks: Sequence[Leak], everything: bool) -> Iterator[Line]:
         yield from field("", f"and {len(others)} more, see the report")
 
 
+def _open(leaks: Sequence[Leak], everything: bool) -> Iterator[Line]:
+    subjects = [leak.subject for leak in leaks if isinstance(leak.subject, FdSubject)]
+    for number, subject in enumerate(subjects if everything else subjects[:1]):
+        fd = f"{subject.fd}: " if subject.fd >= 0 else ""
+        yield from field("" if number else "open", f"{fd}{subject.target}")
+
+
 def _reaped(group: LeakGroup) -> Iterator[Line]:
     done, all_ = [leak.reaped for leak in group.leaks if leak.reaped], len(group.counted)
     if done:
@@ -128,6 +136,7 @@ def leak_lines(group: LeakGroup, verbosity: int = 0) -> Iterator[Line]:
         )
     yield from field("owner", _owner(leak))
     yield from _left_by(group.counted, everything=verbosity > 1)
+    yield from _open(group.counted, everything=verbosity > 1)
     yield from _stack(leak.created, marked)
     if verbosity > 0 and (now := getattr(leak.subject, "now", None)):
         inner = now[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Places
+    from pytest_gpuguard.track.targets import Targets
 
 __all__ = ["DescriptorProbe", "DescriptorSuspect"]
 
@@ -52,18 +54,19 @@ class DescriptorSuspect(Suspect):
 
     descriptor: _Descriptor
     birth: Birth
+    targets: Targets
     kind = "fd"
     code = "GPG105"
     patient = False
     by_reference = True
 
-    @property
+    @functools.cached_property
     def what(self) -> str:
-        return self.birth.what
+        return f"open {self.targets.in_words(self.descriptor.target, self.descriptor.fd)}"
 
     @property
     def title(self) -> str:
-        return f"open {self.descriptor.flavour}"
+        return self.what
 
     @property
     def things(self) -> list[object]:
@@ -77,8 +80,9 @@ class DescriptorSuspect(Suspect):
         return [*(file for file in files if _number(file) == fd), *waiting]
 
     def subject(self, places: Places) -> dict[str, Any]:
+        del places
         found = self.descriptor
-        target = places.shown(found.target)[0] if found.flavour == "file" else found.target
+        target = self.targets.shown(found.target) if found.flavour == "file" else found.target
         return {"fd": found.fd, "flavour": found.flavour, "target": sound(target)}
 
 
@@ -110,10 +114,11 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
     kind = "fd"
     watching = ("/proc/self/fd",)
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, targets: Targets) -> None:
         super().__init__(scene)
+        self._targets = targets
         self.unable = None if procfs.exists() else "this system does not list what a process has open"
-        self._drops = Drops(scene)
+        self._drops = Drops(scene, targets)
         self._listed: set[tuple[int, str]] = set()
         self._listed_for = 0
 
@@ -160,7 +165,7 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
 
     def suspect(self, key: tuple[int, str], detail: _Descriptor, birth: Birth) -> DescriptorSuspect:
         del key
-        return DescriptorSuspect(detail, birth)
+        return DescriptorSuspect(detail, birth, self._targets)
 
     def warned(self, message: str, frame: FrameType | None) -> None:
         """Hear a ``ResourceWarning`` that was given in ``frame``, by whoever listens to them."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Places
+    from pytest_gpuguard.track.targets import Targets
 
 __all__ = ["DroppedSuspect", "Drops"]
 
@@ -38,6 +39,7 @@ class DroppedSuspect(Suspect):
     fd: int
     target: str
     birth: Birth
+    targets: Targets
     kind = "fd"
     code = "GPG105"
     patient = False
@@ -49,14 +51,17 @@ class DroppedSuspect(Suspect):
 
     @property
     def what(self) -> str:
-        return f"{self.flavour} that was dropped, not closed"
+        # A socket is gone by now, and its number another's.
+        told = self.targets.in_words(self.target, self.fd) if self.flavour == "file" else self.flavour
+        return f"dropped {told}"
 
     @property
     def title(self) -> str:
         return self.what
 
     def subject(self, places: Places) -> dict[str, Any]:
-        target = places.shown(self.target)[0] if self.flavour == "file" else self.target
+        del places
+        target = self.targets.shown(self.target) if self.flavour == "file" else self.target
         return {"fd": self.fd, "flavour": self.flavour, "target": sound(target)}
 
     def reap(self, timeout: float) -> str:
@@ -95,10 +100,12 @@ class Drops:
     ----------
     scene
         What is in force.
+    targets
+        Names what is open.
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, scene: Scene, targets: Targets) -> None:
+        self._scene, self._targets = scene, targets
         self._dropped: list[DroppedSuspect] = []
         self.seen = 0
 
@@ -121,7 +128,7 @@ class Drops:
         elif birth.reported or (birth.owner.ended and birth.owner is not self._scene.owner):
             # Told already, or only the traceback of a failed test kept it until now.
             return False
-        self._dropped.append(DroppedSuspect(*key, birth))
+        self._dropped.append(DroppedSuspect(*key, birth, self._targets))
         self.seen += 1
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -708,6 +709,83 @@ WIDE_ON_REQUEST = """
 """
 
 
+ONE_BY_ONE = """
+    import os, select, socket, tempfile
+    import pytest
+
+    KEPT = []
+
+    def keep_data():
+        KEPT.append(open(__file__))
+
+    def use(path):
+        file = open(path, "w")
+        file.write("x")
+
+    @pytest.fixture
+    def gives_a_socket():
+        KEPT.append(socket.socket())
+
+    def test_data(): keep_data()
+    def test_data_again(): keep_data()
+    def test_socket_of_a_fixture(gives_a_socket): pass
+    def test_socket(): KEPT.append(socket.socket())
+    def test_another_socket(): KEPT.append(socket.socket())
+    def test_file(tmp_path): KEPT.append(open(tmp_path / "x7.txt", "w"))
+    def test_temporary(): KEPT.append(tempfile.mkstemp(".log"))
+    def test_unnamed(): KEPT.append(tempfile.TemporaryFile())
+    @pytest.mark.parametrize("n", range(2))
+    def test_epoll(n): KEPT.append(select.epoll())
+
+    def test_drops(tmp_path):
+        file = open(tmp_path / "x", "w")
+        file.write("x")
+
+    def test_drops_another(tmp_path):
+        file = open(tmp_path / "y", "w")
+        file.write("y")
+
+    def test_drops_in_a_function(tmp_path):
+        use(tmp_path / "z")
+"""
+
+
+def _told(inner):
+    found = {}
+    for group in inner.report.groups:
+        names = frozenset(leak.origin.nodeid.partition("::")[2] for leak in group.leaks)
+        found[group.title, names] = group.fingerprint, group.suspect and group.suspect.function
+    return found
+
+
+def test_each_file_and_socket_is_told_apart_and_known_again(run):
+    inner = run.watched("--gpuguard-leak-kinds=fd", "-v", test_it=ONE_BY_ONE)
+    assert set(inner.outcomes.values()) == {"passed"}
+    first, in_net = _told(inner), "open socket (AF_INET, SOCK_STREAM)"
+    assert {key: suspect for key, (_, suspect) in first.items()} == {
+        ("open file test_it.py", frozenset({"test_data", "test_data_again"})): None,
+        (in_net, frozenset({"test_socket_of_a_fixture"})): None,
+        (in_net, frozenset({"test_socket"})): None,
+        (in_net, frozenset({"test_another_socket"})): None,
+        ("open file <tmp_path>/test_fileN/xN.txt", frozenset({"test_file"})): None,
+        ("open file <tmp>/*.log", frozenset({"test_temporary"})): None,
+        ("open file <tmp>/* (deleted)", frozenset({"test_unnamed"})): None,
+        ("open eventpoll", frozenset({"test_epoll[0]", "test_epoll[1]"})): None,
+        ("dropped file <tmp_path>/test_dropsN/x", frozenset({"test_drops"})): "test_drops",
+        (
+            "dropped file <tmp_path>/test_drops_anotherN/y",
+            frozenset({"test_drops_another"}),
+        ): "test_drops_another",
+        (
+            "dropped file <tmp_path>/test_drops_in_a_functionN/z",
+            frozenset({"test_drops_in_a_function"}),
+        ): "test_drops_in_a_function",
+    }
+    assert re.search(r"open +\d+: <tmp_path>/test_file0/x7.txt", inner.out)
+    (inner.folder / ".pytest_cache").rename(inner.folder / "first")
+    assert _told(run("--gpuguard", "--gpuguard-leak-kinds=fd")) == first
+
+
 def test_what_wider_fixtures_keep_on_request(run):
     inner = run.watched("--gpuguard-leak-kinds=fd,memory", "--gpuguard-leaks=error", test_it=WIDE_ON_REQUEST)
     assert {name for name, said in inner.outcomes.items() if said != "passed"} == {"test_cache"}
@@ -717,8 +795,8 @@ def test_what_wider_fixtures_keep_on_request(run):
     } == {
         ("host memory that grew and stayed", "function", None),
         ("host memory that grew and stayed", "module", "keeps_a_mapping"),
-        ("open socket", "module", "keeps_a_socket"),
-        ("open file", "module", "opens_in_its_teardown"),
+        ("open socket (AF_INET, SOCK_STREAM)", "module", "keeps_a_socket"),
+        ("open file test_it.py", "module", "opens_in_its_teardown"),
         ("open pipe", "class", "opens_in_a_finalizer"),
     }
     # The two ends of the pipe are one each.
@@ -730,13 +808,13 @@ def test_what_is_watched_on_request(run):
     assert set(inner.outcomes.values()) == {"passed", "xskipped"}
     found = left(inner)
     assert found.keys() == {
-        ("test_file", "open file"),
-        ("test_file_of_a_fixture", "open file"),
-        ("test_held_by_an_error_that_is_kept", "open file"),
-        ("test_socket", "open socket"),
+        ("test_file", "open file <tmp_path>/test_fileN/x"),
+        ("test_file_of_a_fixture", "open file <tmp_path>/test_file_of_a_fixtureN/y"),
+        ("test_held_by_an_error_that_is_kept", "open file <tmp_path>/test_held_by_an_error_that_is_N/x"),
+        ("test_socket", "open socket (AF_INET, SOCK_STREAM)"),
         ("test_pipe", "open pipe"),
-        ("test_dropped", "file that was dropped, not closed"),
-        ("test_dropped_by_a_cycle", "socket that was dropped, not closed"),
+        ("test_dropped", 'dropped file <tmp_path>/test_droppedN/it\'s "x"'),
+        ("test_dropped_by_a_cycle", "dropped socket"),
         ("test_mapping", "host memory that grew and stayed"),
         ("test_malloc", "host memory that grew and stayed"),
     }
@@ -750,7 +828,7 @@ def test_what_is_watched_on_request(run):
     assert {
         leak.origin.nodeid: [frame.function for frame in leak.created]
         for leak in leaks
-        if leak.title.endswith("dropped, not closed")
+        if leak.title.startswith("dropped")
     } == {f"test_it.py::{name}": [name] for name in ("test_dropped", "test_dropped_by_a_cycle")}
     grown = found["test_malloc", "host memory that grew and stayed"][1]
     assert 60 << 20 < grown < 80 << 20
