@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["keeper_of", "own", "target_name"]
+__all__ = ["keeper_of", "own", "target_name", "targets"]
 
 
 #: Bound here: a suite puts something else in the place of the classes, and of what they define.
@@ -25,11 +25,17 @@ def own(thread: threading.Thread, name: str) -> Any:
     return _PLAIN[name].__get__(thread)
 
 
+def targets(thread: threading.Thread) -> list[object]:
+    """Return what the thread was given to run: with it what that binds something to, and so on."""
+    found = [thread.function if isinstance(thread, _Timer) else getattr(thread, "_target", None)]
+    while isinstance(found[-1], functools.partial):
+        found.append(found[-1].func)
+    return found
+
+
 def _target_of(thread: threading.Thread) -> Callable[..., object]:
     """Return what the thread runs: its target without what was bound to it, or the ``run`` of its class."""
-    target = thread.function if isinstance(thread, _Timer) else getattr(thread, "_target", None)
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = targets(thread)[-1]
     return target if callable(target) else type(thread).run
 
 

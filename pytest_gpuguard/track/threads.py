@@ -8,18 +8,20 @@ itself, so that no registry keeps anything alive.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import sys
 import threading
+import types
 from typing import TYPE_CHECKING, Any
 
 from pytest_gpuguard.track import procfs
 from pytest_gpuguard.track.closing import advised_methods, closing_method
 from pytest_gpuguard.track.holding import holds
-from pytest_gpuguard.track.keepers import keeper_of, own, target_name
+from pytest_gpuguard.track.keepers import keeper_of, own, target_name, targets
 from pytest_gpuguard.track.leak import trace
 from pytest_gpuguard.track.libraries import kept_for_good
-from pytest_gpuguard.track.objects import of_class
+from pytest_gpuguard.track.objects import is_a, of_class
 from pytest_gpuguard.track.probe import Closer, Suspect
 from pytest_gpuguard.track.reap import reap_thread
 from pytest_gpuguard.track.scope import BEFORE
@@ -112,7 +114,16 @@ class ThreadSuspect(Suspect):
         }
 
     def reap(self, timeout: float) -> str:
-        return reap_thread(self.thread, self._closed_through(), timeout)
+        through = self._closed_through()
+        if through is self.keeper and closing_method(type(through)) == "set" and self._is_shared(through):
+            return f"left alone: others have its {type(through).__name__} as well"
+        return reap_thread(self.thread, through, timeout)
+
+    def _is_shared(self, event: object) -> bool:
+        # To set it tells everybody who has it; the thread has it by what it runs.
+        mine = {id(part) for part in (self, vars(self), *targets(self.thread))}
+        found = gc.get_referrers(event)
+        return any(id(other) not in mine and not is_a(other, types.FrameType) for other in found)
 
     def _closed_through(self) -> object | None:
         keeper = self.keeper

@@ -83,6 +83,13 @@ SUITE = """
         KEPT["raises"] = Raising().start()
     def test_event():
         threading.Thread(target=threading.Event().wait, daemon=True).start()
+    def test_event_of_others():
+        KEPT["event"] = threading.Event()
+        threading.Thread(target=functools.partial(KEPT["event"].wait), daemon=True).start()
+    def test_event_in_a_closure():
+        ready = threading.Event()
+        KEPT["is ready"] = ready.is_set
+        threading.Thread(target=ready.wait, daemon=True).start()
     def test_no_owner():
         KEPT["none"] = threading.Event()
         threading.Thread(target=lambda: KEPT["none"].wait(), name="alone", daemon=True).start()
@@ -150,6 +157,7 @@ SUITE = """
     def test_at_last():
         names = [thread.name for thread in threading.enumerate()]
         assert "alone" in names
+        assert not KEPT["event"].is_set() and not KEPT["is ready"]()
 """
 
 EXPECTED = {
@@ -164,6 +172,8 @@ EXPECTED = {
     "test_close_that_hangs": r"still alive after Hanging\.close\(\), which did not return within 1 s",
     "test_close_that_raises": r"stopped by Raising\.close\(\), which raised OSError: planted",
     "test_event": r"stopped by Event\.set\(\)",
+    "test_event_of_others": r"left alone: others have its Event as well",
+    "test_event_in_a_closure": r"left alone: others have its Event as well",
     "test_running_loop": r"stopped by _UnixSelectorEventLoop\.stop\(\)",
     "test_given_by_its_fixture": r"stopped by Poller\.close\(\)",
     "test_given_and_held_by_the_thread": r"stopped by Loop\.close\(\)",
