@@ -14,6 +14,7 @@ from pytest_gpuguard.track.libraries import kept_fd, kept_for_good
 from pytest_gpuguard.track.looking import LookingProbe
 from pytest_gpuguard.track.objects import instances
 from pytest_gpuguard.track.probe import Suspect
+from pytest_gpuguard.track.segments import segments_of
 from pytest_gpuguard.track.words import sound
 
 if TYPE_CHECKING:
@@ -70,14 +71,17 @@ class DescriptorSuspect(Suspect):
 
     @property
     def things(self) -> list[object]:
-        fd = self.descriptor.fd
+        fd, name = self.descriptor.fd, self.descriptor.target.removesuffix(" (deleted)").rpartition("/")[2]
         files = instances(
             "_io:FileIO", "socket:socket", "select:epoll", "multiprocessing.connection:_ConnectionBase"
         )
         children = instances("multiprocessing.process:BaseProcess")
-        # A child's end is told by a pipe, of which only the number is kept.
-        waiting = [child for child in children if getattr(vars(child).get("_popen"), "sentinel", None) == fd]
-        return [*(file for file in files if _number(file) == fd), *waiting]
+        return [
+            *(file for file in files if _number(file) == fd),
+            *(child for child in children if fd in _pipes_of(child)),
+            # It has a number of its own, and its mapping another one.
+            *segments_of(name),
+        ]
 
     def subject(self, places: Places) -> dict[str, Any]:
         del places
@@ -99,6 +103,14 @@ def _open() -> Iterator[tuple[int, str]]:
 
 def _steady(target: str) -> bool:
     return not target.startswith("/") or target.endswith("(deleted)")
+
+
+def _pipes_of(child: object) -> tuple[object, ...]:
+    """Return the numbers by which a child's end is told, and its parent's: nothing else is kept of them."""
+    started = vars(child).get("_popen")
+    return getattr(started, "sentinel", None), *(
+        getattr(getattr(started, "finalizer", None), "_args", None) or ()
+    )
 
 
 def _number(file: Any) -> int | None:

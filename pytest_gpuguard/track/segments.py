@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_gpuguard.track.scope import Birth, Scene
     from pytest_gpuguard.track.stacks import Places
 
-__all__ = ["SegmentProbe", "SegmentSuspect"]
+__all__ = ["SegmentProbe", "SegmentSuspect", "segments_of"]
 
 _FOLDER = "/dev/shm"  # noqa: S108 - where the system keeps them
 
@@ -37,6 +37,12 @@ class _Segment(NamedTuple):
     name: str
     nbytes: int
     mapped: bool
+
+
+def segments_of(name: str) -> list[object]:
+    """Return the objects that stand for a segment of multiprocessing."""
+    segments = instances("multiprocessing.shared_memory:SharedMemory")
+    return [owner for owner in segments if str(vars(owner).get("_name")).lstrip("/") == name]
 
 
 class SegmentSuspect(Suspect):
@@ -65,8 +71,7 @@ class SegmentSuspect(Suspect):
 
     @property
     def things(self) -> list[object]:
-        segments = instances("multiprocessing.shared_memory:SharedMemory")
-        mine = [owner for owner in segments if str(vars(owner).get("_name")).lstrip("/") == self.segment.name]
+        mine = segments_of(self.segment.name)
         # Its process unlinks it when the manager ends: until then it is as much the manager's.
         return mine if self._manager is None else [*mine, self._manager]
 

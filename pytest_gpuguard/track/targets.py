@@ -26,7 +26,7 @@ _TEMPORARY, _RUN = "<tmp>", "<tmp_path>"
 _OF_THE_RUN = re.compile(r"^<tmp>/pytest-of-[^/]*/pytest-\d+/(popen-gw\d+/)?")
 _TEMPORARY_NAME = re.compile(r"^<tmp>/.*?(\.\w+)?( \(deleted\))?$")
 #: Numbers, and what looks like a hash.
-_RANDOM = re.compile(r"\b[0-9a-f]{8,}\b|\d+")
+_RANDOM = re.compile(r"(?<![A-Za-z0-9])[0-9a-f]{4,}(?![A-Za-z0-9])|\d+")
 
 
 @functools.cache

@@ -786,6 +786,77 @@ def test_each_file_and_socket_is_told_apart_and_known_again(run):
     assert _told(run("--gpuguard", "--gpuguard-leak-kinds=fd")) == first
 
 
+LATE_FILES = """
+    import time
+    from multiprocessing import get_context
+    from multiprocessing.shared_memory import SharedMemory
+    import pytest
+
+    FORK, SPAWN = get_context("fork"), get_context("spawn")
+    KEPT = []
+
+    class Late:
+        def get(self, make):
+            self.made = make()
+
+    @pytest.fixture(scope="module")
+    def late_pool():
+        yield (late := Late())
+        late.made.terminate()
+        late.made.join()
+
+    @pytest.fixture(scope="module")
+    def late_children():
+        yield (late := Late())
+        for child in late.made:
+            child.terminate()
+            child.join()
+            child.close()
+
+    @pytest.fixture(scope="module")
+    def late_segment():
+        yield (late := Late())
+        late.made.close()
+        late.made.unlink()
+
+    def children():
+        made = [one.Process(target=time.sleep, args=(1000,), daemon=True) for one in (FORK, SPAWN)]
+        for child in made:
+            child.start()
+        return made
+
+    def segment():
+        return SharedMemory(create=True, size=100)
+
+    def test_pool(late_pool):
+        late_pool.get(lambda: FORK.Pool(1))
+    def test_children(late_children):
+        late_children.get(children)
+    def test_segment(late_segment):
+        late_segment.get(segment)
+    def test_its_own_child():
+        KEPT.append(FORK.Process(target=time.sleep, args=(1000,), daemon=True))
+        KEPT[-1].start()
+    def test_its_own_segment():
+        KEPT.append(segment())
+        KEPT[-1].unlink()
+    def test_last(late_pool, late_children, late_segment): pass
+"""
+
+
+def test_the_files_of_a_wider_fixture_s_children_and_segments_are_its_own(run):
+    way = ["--dist=loadfile"] if run.way == ["-n", "2"] else []
+    inner = run.watched("--gpuguard-leak-kinds=fd,process", "-v", *way, test_it=LATE_FILES)
+    assert set(inner.outcomes.values()) == {"passed"}
+    leaks = [leak for group in inner.report.groups for leak in group.leaks]
+    assert Counter((leak.origin.nodeid.partition("::")[2], leak.kind) for leak in leaks) == {
+        ("test_its_own_child", "process"): 1,
+        ("test_its_own_child", "fd"): 2,
+        # Its mapping has a number too.
+        ("test_its_own_segment", "fd"): 2,
+    }
+
+
 def test_what_wider_fixtures_keep_on_request(run):
     inner = run.watched("--gpuguard-leak-kinds=fd,memory", "--gpuguard-leaks=error", test_it=WIDE_ON_REQUEST)
     assert {name for name, said in inner.outcomes.items() if said != "passed"} == {"test_cache"}
