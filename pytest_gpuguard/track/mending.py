@@ -10,7 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import CodeType
 
 __all__ = ["edit", "ended", "enters"]
@@ -29,7 +29,7 @@ _TAKERS = {
 
 def enters(code: CodeType) -> bool:
     """Return whether the function calls ``__enter__`` itself."""
-    return any(isinstance(node, ast.Attribute) and node.attr == "__enter__" for node in _nodes(code))
+    return any(isinstance(node, ast.Attribute) and node.attr == "__enter__" for node in _nodes(_body(code)))
 
 
 def ended(code: CodeType, closing: Sequence[str]) -> set[str]:
@@ -44,9 +44,15 @@ def ended(code: CodeType, closing: Sequence[str]) -> set[str]:
     closing
         How what it gives is closed, one call after the other.
     """
-    nodes = _nodes(code)
-    given = [node.value for node in nodes if isinstance(node, ast.Return | ast.Yield) and node.value]
+    body = _body(code)
+    own = list(_own(body))
+    gives = [node for node in own if isinstance(node, ast.Return | ast.Yield)]
+    given = [node.value for node in gives if node.value]
     names = {value.id for value in given if isinstance(value, ast.Name)}
+    # What is called before that begins it anew, or gives up.
+    line = max((node.lineno for node in gives), default=0)
+    early = {node.func for node in own if isinstance(node, ast.Call) and node.lineno < line}
+    nodes = [node for node in _nodes(body) if node not in early]
     done = set[str]().union(*map(_taken, given), *(_ends(node, names) for node in nodes))
     if "" in done:
         return set(closing)
@@ -179,8 +185,18 @@ def _body(code: CodeType) -> list[ast.stmt]:
     return function.body if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) else []
 
 
-def _nodes(code: CodeType) -> list[ast.AST]:
-    return [node for statement in _body(code) for node in ast.walk(statement)]
+def _nodes(body: list[ast.stmt]) -> list[ast.AST]:
+    return [node for statement in body for node in ast.walk(statement)]
+
+
+def _own(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """Yield the nodes of a function, but of those inside of it only that they are there."""
+    waiting = list[ast.AST](body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _returns(body: list[ast.stmt]) -> int:

@@ -251,6 +251,33 @@ def closes_another(request):
     other.close()
 
 
+def begins_anew():
+    solver = make()
+    solver.close()
+    yield solver
+
+
+def gives_up():
+    solver = make()
+    try:
+        solver.connect()
+    except OSError:
+        solver.close()
+        raise
+    yield solver
+
+
+def gives_a_function_too():
+    solver = make()
+    other = make()
+
+    def again():
+        return other
+
+    yield solver, again
+    other.close()
+
+
 CLOSE, EXIT = {"close"}, {"close", "__exit__"}
 
 
@@ -269,6 +296,9 @@ CLOSE, EXIT = {"close"}, {"close", "__exit__"}
         (gives_it_to_a_stack, EXIT),
         (is_closed_by_ours, CLOSE),
         (closes_another, set()),
+        (begins_anew, set()),
+        (gives_up, set()),
+        (gives_a_function_too, set()),
         (ends_it_already, set()),
         (returns_a_name, set()),
     ],
