@@ -58,6 +58,7 @@ _POOLS = (
     "concurrent.futures.thread:ThreadPoolExecutor",
     "concurrent.futures.process:ProcessPoolExecutor",
     "multiprocessing.pool:Pool",
+    "multiprocessing.managers:SharedMemoryManager",
 )
 
 

@@ -711,13 +711,18 @@ WIDE = """
 AT_IMPORT = """
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+    from multiprocessing.managers import SharedMemoryManager
     from watcher import Watcher
 
     FORK = multiprocessing.get_context("fork")
     THREADS, PROCESSES, KEPT = ThreadPoolExecutor(2), ProcessPoolExecutor(1, mp_context=FORK), []
+    MANAGER = SharedMemoryManager(ctx=FORK)
+    MANAGER.start()
 
     def test_uses_them():
         assert THREADS.submit(int).result() == PROCESSES.submit(int).result() == 0
+    def test_asks_the_manager_for_a_segment():
+        MANAGER.SharedMemory(100).close()
     def test_uses_them_again():
         assert THREADS.submit(int).result() == PROCESSES.submit(int).result() == 0
     def test_keeps_its_own():
