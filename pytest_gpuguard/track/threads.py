@@ -120,8 +120,9 @@ class ThreadSuspect(Suspect):
         return reap_thread(self.thread, through, timeout)
 
     def _is_shared(self, event: object) -> bool:
-        # To set it tells everybody who has it; the thread has it by what it runs.
-        mine = {id(part) for part in (self, vars(self), *targets(self.thread))}
+        # To set it tells everybody who has it; the thread has it itself, or by what it runs.
+        own_parts = (self, vars(self), self.thread, vars(self.thread), *targets(self.thread))
+        mine = {id(part) for part in own_parts}
         found = gc.get_referrers(event)
         return any(id(other) not in mine and not is_a(other, types.FrameType) for other in found)
 
