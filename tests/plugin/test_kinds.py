@@ -952,8 +952,11 @@ READ = """
         import cupy, torch, rmm
         cupy.take(500)
         cupy.take(-500)
-        torch.take("device", 500)
-        torch.take("device", -500)
+        for kind in ("device", "pinned"):
+            torch.take(kind, 500)
+            torch.take(kind, -500)
+        rmm.take(500)
+        rmm.take(-500)
 
     @pytest.fixture(scope="module")
     def wide():
