@@ -33,7 +33,7 @@ from pytest_gpuguard.track.deaths import DeathWatch
 from pytest_gpuguard.track.holding import Names
 from pytest_gpuguard.track.interrupt import Interrupter
 from pytest_gpuguard.track.monitor import Monitor
-from pytest_gpuguard.track.objects import instances, is_a
+from pytest_gpuguard.track.objects import instances, is_a, namespace_of
 from pytest_gpuguard.track.scope import BEFORE, Fixture, Owner, Scene
 from pytest_gpuguard.track.stacks import Places
 from pytest_gpuguard.track.stall import StallWatch
@@ -87,7 +87,7 @@ def _namespaces(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureReque
     code, names = _code(fixturedef.func), getattr(fixturedef.func, "__globals__", {})
     # A fixture of a conftest has another module, and may write into one that it names.
     owns += [own for name in (code.co_names if code else ()) if is_a(own := names.get(name), ModuleType)]
-    spaces = [names, *(vars(own) for own in owns if own is not None)]
+    spaces = [names, *(namespace_of(own) for own in owns if own is not None)]
     return list({id(space): space for space in spaces}.values())
 
 
@@ -140,7 +140,7 @@ class Guard(Plug):
         self._owners: dict[pytest.FixtureDef[Any], Owner] = {}
         self._over: list[Owner] = []
         # There before the tests, as a module has them for good: what they start late is no test's either.
-        self._pools: weakref.WeakSet[object] = weakref.WeakSet()
+        self._pools: list[weakref.ref[object]] = []
         # Of each fixture; empty for one that only hands on its parameter.
         self._scopes: dict[pytest.FixtureDef[Any], str] = {}
         self.scene = Scene(code=lambda: _code_of_test(self.item), torn_down=self._torn_down)
@@ -230,7 +230,8 @@ class Guard(Plug):
         return often if self.deaths.pending else min(self.stalls.pace, self.lifeline.pace)
 
     def _note_pools(self) -> None:
-        self._pools.update(instances(*_POOLS))
+        # By references of their own, no set of them: a class may make its instances unhashable.
+        self._pools = [weakref.ref(pool) for pool in instances(*_POOLS)]
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -276,8 +277,9 @@ class Guard(Plug):
         self.scene.end()
         if self.errors:
             self.errors.clear()
-        if self._over:
-            self._over.clear()
+        while self._over:
+            # Births have it for as long as what leaked is there, and keep nothing of the suite alive.
+            self._over.pop().names = None
         self.keeping.end(clock.monotonic(), self.outcome, payload)
 
     def _entries(self) -> list[CodeType | None]:
@@ -334,8 +336,10 @@ class Guard(Plug):
         # What is there already is not of this fixture's teardown. And what the test has taken and what this
         # gives back would look like nothing.
         torn_down, self.scene.torn_down = self.scene.torn_down, lambda: None
-        self.tracker.sweep()
-        self.scene.torn_down = torn_down
+        try:
+            self.tracker.sweep()
+        finally:
+            self.scene.torn_down = torn_down
 
     def _finished(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         owner = self._owners.get(fixturedef)
@@ -407,7 +411,7 @@ class Guard(Plug):
     def _values(self) -> Iterator[tuple[Owner, object]]:
         """Yield what may have started something late, and whose that is then."""
         for pool in self._pools:
-            yield BEFORE, pool
+            yield BEFORE, pool()
         for fixturedef, owner in self._owners.items():
             yield owner, owner.left()
             if fixturedef.cached_result is not None:

@@ -13,7 +13,7 @@ import types
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pytest_gpuguard.track.objects import is_a
+from pytest_gpuguard.track.objects import is_a, namespace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,9 +44,9 @@ def root_of(array: Any) -> Any:
 
 
 def _namespaces() -> list[dict[str, Any]]:
-    """Return the globals of all loaded modules; of one that loads itself when it is asked, what it has."""
-    loaded = [module for module in sys.modules.copy().values() if is_a(module, types.ModuleType)]
-    return [types.ModuleType.__getattribute__(module, "__dict__") for module in loaded]
+    """Return the globals of all loaded modules."""
+    loaded = (module for module in sys.modules.copy().values() if is_a(module, types.ModuleType))
+    return [namespace_of(module) for module in loaded]
 
 
 def _replace(things: list[tuple[object, object]]) -> None:

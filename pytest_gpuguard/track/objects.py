@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TypeGuard, TypeVar
+from types import ModuleType
+from typing import Any, TypeGuard, TypeVar
 
-__all__ = ["instances", "is_a", "of_class"]
+__all__ = ["instances", "is_a", "namespace_of", "of_class"]
 
 T = TypeVar("T")
 
@@ -17,6 +18,11 @@ def is_a(thing: object, cls: type[T]) -> TypeGuard[T]:
     What stands for something else, as lazy objects do, would make that.
     """
     return issubclass(type(thing), cls)
+
+
+def namespace_of(own: Any) -> Any:
+    """Return the names of a module or a class; a module that loads itself when it is asked is not asked."""
+    return ModuleType.__getattribute__(own, "__dict__") if is_a(own, ModuleType) else vars(own)
 
 
 def instances(*classes: str) -> list[object]:

@@ -132,7 +132,7 @@ class Tracker:
 
     def part(self, fixture: Fixture) -> None:
         """Note what of it outlives a fixture that has ended and has nothing to do with its value."""
-        if fixture.made is None:
+        if fixture.gave is None or not advised_methods(fixture.gave):
             return
         try:
             for probe in self._probes:

@@ -56,6 +56,14 @@ SUITE = """
         yield client
         client.close()
 
+    class Quits:
+        def quit(self): pass
+
+    @pytest.fixture(scope="module")
+    def module_that_quits():
+        Server()
+        yield Quits()
+
     @pytest.fixture
     def client_of_a_process():
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -77,9 +85,11 @@ SUITE = """
     def holds():
         return Holds()
 
+    def test_before(module_that_quits): pass
+
     def test_all(
-        returns_a_client, closes_the_client, module_client, client_of_a_process, server, shares,
-        module_shares, holds,
+        returns_a_client, closes_the_client, module_client, client_of_a_process,
+        server, shares, module_shares, holds,
     ): pass
 """
 
@@ -88,6 +98,7 @@ HINTS = {
     "returns_a_client": (None, "Server.stop"),
     "closes_the_client": (None, "Server.stop"),
     "module_client": (None, "Server.stop"),
+    "module_that_quits": (None, "Server.stop"),
     "client_of_a_process": (None, None),
     "server": ("Server.stop", "Server.stop"),
     "shares": ("Shares.close", None),

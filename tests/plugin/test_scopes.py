@@ -715,7 +715,11 @@ AT_IMPORT = """
     from watcher import Watcher
 
     FORK = multiprocessing.get_context("fork")
-    THREADS, PROCESSES, KEPT = ThreadPoolExecutor(2), ProcessPoolExecutor(1, mp_context=FORK), []
+    class Unhashable(ThreadPoolExecutor):
+        def __eq__(self, other):
+            raise RuntimeError("like nobody")
+
+    THREADS, PROCESSES, KEPT = Unhashable(2), ProcessPoolExecutor(1, mp_context=FORK), []
     MANAGER = SharedMemoryManager(ctx=FORK)
     MANAGER.start()
 
