@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_gpuguard import clock
+from pytest_gpuguard.hooks.course import Course
 from pytest_gpuguard.hooks.deaths import death_error, death_record, expected
 from pytest_gpuguard.hooks.dossier import Dossier
 from pytest_gpuguard.hooks.first import First
@@ -40,7 +41,7 @@ from pytest_gpuguard.track.stall import StallWatch
 from pytest_gpuguard.track.tracker import FINE, Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
     from types import CodeType, FrameType
 
     from pytest_gpuguard.hooks.leasing import Leasing
@@ -127,13 +128,6 @@ class Guard(Plug):
         self, config: pytest.Config, settings: Settings, folder: RunFolder | None, worker: str, started: float
     ) -> None:
         self._settle = settings.settle
-        #: What phases have ended with, until they are reported: a traceback keeps things alive.
-        self.errors: dict[str | None, BaseException] = {}
-        #: The running test, and the worst outcome of its phases so far.
-        self.item: pytest.Item | None = None
-        self.outcome = "passed"
-        #: Hear of each report that has not passed.
-        self.unusual: list[Callable[[pytest.TestReport], object]] = []
         self._fine = bool(FINE & settings.leak_kinds)
         self.places = Places(config.rootpath)
         # Of wide fixtures in force, and of those that ended since the last test.
@@ -143,7 +137,11 @@ class Guard(Plug):
         self._pools: list[weakref.ref[object]] = []
         # Of each fixture; empty for one that only hands on its parameter.
         self._scopes: dict[pytest.FixtureDef[Any], str] = {}
-        self.scene = Scene(code=lambda: _code_of_test(self.item), torn_down=self._torn_down)
+        self.scene = Scene(
+            closure=lambda: getattr(self.course.item, "fixturenames", ()),
+            code=lambda: _code_of_test(self.course.item),
+            torn_down=self._torn_down,
+        )
         self.threads, probes = probes_for(self.scene, settings.leak_kinds, config)
         Unclosed.register(config, probes)
         self.interrupter = Interrupter(self.scene, self._entries)
@@ -191,7 +189,7 @@ class Guard(Plug):
         self.sticky = StickyErrors(config, worker, started, self.scene)
         #: Says who had the memory where it runs out.
         self.shortages = Shortages(folder, worker, started, self.dossier)
-        self.sticky.running = lambda: self.item
+        self.sticky.running = lambda: self.course.item
         self.lifeline.failed += [self.shortages.look, self.sticky.look]
         #: Judges, and tells what was found.
         self.verdict = Verdict(config, settings, self, worker, started)
@@ -201,6 +199,8 @@ class Guard(Plug):
         self.leasing: Leasing | None = None
         #: What is kept of each test.
         self.keeping = Keeping(None if folder is None else folder.path, worker, started)
+        #: How the tests go.
+        self.course = Course(self.scene, self.tracker, self.keeping, self.verdict)
 
     def lease_by(self, leasing: Leasing) -> None:
         """Claim what tests need from ``leasing``, from now on."""
@@ -209,7 +209,7 @@ class Guard(Plug):
         self.dossier.leases, self.dossier.edges = leasing.desk.described, leasing.desk.edges
         leasing.uses.saw = self.lifeline.used
         leasing.roused = self.scene.stir
-        leasing.running = lambda: self.item if self.scene.owner is not None else None
+        leasing.running = lambda: self.course.item if self.scene.owner is not None else None
 
     def install(self, config: pytest.Config) -> None:
         """Put every wrapper in place; each is taken out again when the configuration ends."""
@@ -240,51 +240,21 @@ class Guard(Plug):
         First(session.config, *steps).register()
         return (yield)
 
-    # What follows is done for every test of a suite, so each line is counted. What most tests have no need of
-    # has hooks of its own, which are there on demand only; what is of interest when something has happened is
-    # looked for then, by :class:`Verdict`.
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(
-        self, item: pytest.Item, nextitem: pytest.Item | None
-    ) -> Generator[None, object, object]:
-        failed = item.session.testsfailed
-        self.scene.last, self.outcome = nextitem is None, "passed"
-        self.begin(item)
-        try:
-            result = yield
-            if item.session.testsfailed != failed and self.outcome == "passed":
-                # By somebody who needs no exception for that, so that there was nothing to hear of.
-                self.outcome = "failed"
-            return result
-        finally:
-            if self.scene.owner is not None:
-                self.over({})
-
-    def begin(self, item: pytest.Item) -> None:
-        """Take note that a test begins, or is run again: then it is a new owner, under the same protocol."""
-        self.item, now = item, clock.monotonic()
-        owner = Owner("function", self.keeping.begin(item, now))
-        self.scene.begin(owner, getattr(item, "fixturenames", ()), now)
-
     def running(self) -> set[str]:
         """Return the node id of the running test, if there is one."""
         return {self.scene.owner.node} if self.scene.owner is not None else set()
 
-    def over(self, payload: dict[str, Any]) -> None:
-        """Take note that the test, or this run of it, has ended and was judged, or was broken off."""
-        # What came after it was asked whether there is anything to tell is told with the next one.
-        self.scene.end()
-        if self.errors:
-            self.errors.clear()
+    def _forget(self) -> None:
+        """Let go of the names of the fixtures that have ended.
+
+        Births have these as long as what leaked is there, and are to keep nothing of the suite alive.
+        """
         while self._over:
-            # Births have it for as long as what leaked is there, and keep nothing of the suite alive.
             self._over.pop().names = None
-        self.keeping.end(clock.monotonic(), self.outcome, payload)
 
     def _entries(self) -> list[CodeType | None]:
         """Return where an interrupt fails the running test: what pytest calls lies within its own catch."""
-        test = [_code(getattr(self.item, "runtest", None))] if self.scene.phase == "call" else []
+        test = [_code(getattr(self.course.item, "runtest", None))] if self.scene.phase == "call" else []
         return test + [fixture.code for fixture in self.scene.fixtures]
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -349,6 +319,7 @@ class Guard(Plug):
         # What its teardown has left is its own.
         self.tracker.sweep()
         self._over.append(self._owners.pop(fixturedef))
+        self.course.after.append(self._forget)
         if owner.fixture is not None:
             self.tracker.part(owner.fixture)  # pytest has its value for a moment yet
         # Its things may have been born long ago: no counter will have moved.
@@ -371,40 +342,9 @@ class Guard(Plug):
         # Whoever debugs a test takes the time he needs: until its end nothing is a stall, no wait is broken.
         self.scene.progress = None
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
-        # A phase is over, and the next one begins.
-        when, wrong, scene = call.when, call.excinfo, self.scene
-        if wrong is not None:
-            self.errors[when] = wrong.value
-            self.verdict.demand()
-        if when != "teardown":
-            # The call gives what its hooks return, a list: a subtest that passes gives nothing.
-            if when == "setup" or (wrong is None and call.result is not None) or not self._is_inside():
-                scene.phase = "call" if when == "setup" and wrong is None else "teardown"
-            scene.touch(clock.monotonic())
-        elif not self.tracker.still() and self.verdict.stirred():
-            self.verdict.demand()
-
-    def _is_inside(self) -> bool:
-        """Return whether the test itself goes on, as it does when a subtest is reported."""
-        return _frame_of(_code(getattr(self.item, "runtest", None))) is not None
-
-    def note(self, report: pytest.TestReport) -> None:
-        """Note how a phase has ended: the worst outcome of a test's phases counts."""
-        if report.outcome == "passed":
-            return
-        self.scene.rerun |= str(report.outcome) == "rerun"  # an outcome of rerun plugins
-        # An expected failure has a traceback like any other.
-        self.scene.failed |= report.failed or self.scene.rerun or hasattr(report, "wasxfail")
-        if self.outcome == "passed" or report.failed:
-            self.outcome = str(report.outcome)
-        for hear in self.unusual:
-            hear(report)
-
     def _let_go(self) -> None:
         # pytest drops the values of a test's fixtures after the last report only: they are no leak.
-        funcargs = getattr(self.item, "funcargs", None)
+        funcargs = getattr(self.course.item, "funcargs", None)
         if funcargs:
             funcargs.clear()
 

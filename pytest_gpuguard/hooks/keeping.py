@@ -48,67 +48,70 @@ class Keeping(Plug):
         # Once: what follows is of this process.
         self._journal.write(of=worker, pid=self._pid)
         self._said: dict[str, Any] = {}
-        self._items: list[pytest.Item | None] = [None]
+        # Behind those that were collected comes a row for whatever was made since, and behind that none.
+        self._items: list[pytest.Item | None] = [None, None]
+        self._ids = [""]
+        self._sheet = Sheet(None, 1)
+        self._spare = 0
         # By identity, since pytest works out the hash of an item each time; the items above are kept, or
         # another one could get the identity of one that is gone. Made when tests do not come in order.
         self._rows: dict[int, int] = {}
-        self._ids: list[str] = []
-        self._sheet = Sheet(None, 0)
-        # The test that began last: row of the sheet, negative where it has none, node id, and when it began.
-        self._row, self._nodeid, self._begun = -1, "", 0.0
+        # Whether the tests went back once, so that the next one may have been run before.
+        self._back = False
+        # Of the test that began last; before the first row.
+        self._row, self._begun = -1, 0.0
         self._asked = self._row, self._begun
         #: Told of the end of each test that did not simply pass: node id, start, stop, outcome, payload.
         self.tell: Callable[[str, float, float, str, dict[str, Any]], object] = lambda *_: None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # Behind the last one comes none.
-        self._items = [*session.items, None]
+        self._items = [*session.items, None, None]
         self._rows = {}
-        self._ids = [item.nodeid for item in session.items]
+        ids = [item.nodeid for item in session.items]
+        self._ids, self._spare = [*ids, ""], len(ids)
         self._sheet = Sheet(self._path and self._path.with_suffix(SHEET), len(self._ids))
-        self._journal.write(tests=self._ids)
+        self._journal.write(tests=ids)
 
     # Both are done for every test of a suite: each line is counted.
 
     def begin(self, item: pytest.Item, now: float) -> str:
         """Note that a test begins, or is run again; return its node id."""
         row = self._row + 1
-        if self._items[row] is not item:
-            row = self._row_of(item)
+        if self._back or self._items[row] is not item:
+            row = self._row_of(item, now)
         self._row, self._begun = row, now - self._started
-        if row < 0:
-            # It was made since, and has no row.
-            self._nodeid = item.nodeid
-            self._journal.write(begin=self._nodeid, at=self._begun)
-            return self._nodeid
-        nodeid, times = self._ids[row], self._sheet.times
-        self._nodeid = nodeid
-        if times[2 * row]:
-            # The row is for the last run of it alone.
-            self._write(times[2 * row], times[2 * row + 1], "passed", {})
-            times[2 * row + 1] = 0.0
-        times[2 * row] = self._begun
-        return nodeid
+        self._sheet.times[2 * row] = self._begun
+        return self._ids[row]
 
-    def _row_of(self, item: pytest.Item) -> int:
+    def _row_of(self, item: pytest.Item, now: float) -> int:
+        """Return the row of a test that is not the next one, or is run again."""
         if not self._rows:
             self._rows = {id(item): row for row, item in enumerate(self._items)}
-        # Minus two: nor is it the one before the first.
-        return self._rows.get(id(item), -2)
+        row = self._rows.get(id(item), self._spare)
+        if row == self._spare:
+            self._ids[row] = item.nodeid
+            self._journal.write(begin=item.nodeid, at=now - self._started)
+            return row
+        self._back |= row <= self._row
+        times = self._sheet.times
+        if times[2 * row]:
+            # The row is for the last run of it alone.
+            self._write(self._ids[row], times[2 * row], times[2 * row + 1], "passed", {})
+            times[2 * row + 1] = 0.0
+        return row
 
     def end(self, now: float, outcome: str, payload: dict[str, Any]) -> None:
         """Note how the running test ended."""
         row, ended = self._row, now - self._started
-        if payload or row < 0 or outcome != "passed":
-            self._write(self._begun, ended, outcome, payload)
-        if row >= 0:
-            self._sheet.times[2 * row + 1] = ended
+        if payload or outcome != "passed" or row == self._spare:
+            self._write(self._ids[row], self._begun, ended, outcome, payload)
+        self._sheet.times[2 * row + 1] = ended
 
-    def _write(self, start: float, at: float, outcome: str, payload: dict[str, Any]) -> None:
+    def _write(self, nodeid: str, start: float, at: float, outcome: str, payload: dict[str, Any]) -> None:
         said = self._changed(payload)
-        self._journal.write(end=self._nodeid, start=start, at=at, outcome=outcome, payload=said)
-        self.tell(self._nodeid, start, at, outcome, payload)
+        self._journal.write(end=nodeid, start=start, at=at, outcome=outcome, payload=said)
+        self.tell(nodeid, start, at, outcome, payload)
 
     def ended(self) -> Columns:
         """Return node ids, starts and stops of the tests that have ended, as far as the sheet tells.
@@ -120,7 +123,7 @@ class Keeping(Plug):
             return (), (), ()
         if self._row < 0 or times[2 * self._row + 1]:
             self._asked = asked
-        starts, stops = columns(times)
+        starts, stops = columns(times[: 2 * self._spare])
         return list(compress(self._ids, stops)), list(compress(starts, stops)), list(filter(None, stops))
 
     def _changed(self, payload: dict[str, Any]) -> dict[str, Any]:

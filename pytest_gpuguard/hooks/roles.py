@@ -69,7 +69,7 @@ def activate(config: pytest.Config) -> None:
     if guard is not None:
         guard.keeping.tell = gather.took
         gather.ask(guard.keeping.ended)
-        guard.unusual.append(modes.reported)
+        guard.course.unusual.append(modes.reported)
         begun = guard.running
 
         def have_begun() -> set[str]:
@@ -125,4 +125,5 @@ def _guard(
     config.pluginmanager.register(leasing, "gpuguard-leasing")
     config.pluginmanager.register(guard.lifeline, "gpuguard-lifeline")
     config.pluginmanager.register(guard, "gpuguard-guard")
+    config.pluginmanager.register(guard.course, "gpuguard-course")
     return guard

@@ -60,7 +60,6 @@ class Verdict(Plug):
         self._plugins, self._hook, self._settings = config.pluginmanager, config.hook, settings
         self._guard, self._worker, self._started = guard, worker, started
         self._own: list[dict[str, Any]] = []
-        self._told: object = None
         self._told_at = float("-inf")
         self._quiet = 0
         #: Whether it is there.
@@ -95,11 +94,11 @@ class Verdict(Plug):
         # After all teardown, so that nothing of the suite is cut short; not by raising, since an exception in
         # teardown is swallowed by xfail and sets off reruns.
         guard = self._guard
-        error = guard.errors.pop(report.when, None)
+        error = guard.course.errors.pop(report.when, None)
         if error is not None:
             guard.lifeline.complete(report, error)
         if guard.scene.owner is not None:
-            guard.note(report)
+            guard.course.note(report)
             if report.when == "teardown":
                 self._judge_test(report, guard.scene.owner)
         return (yield)
@@ -108,20 +107,20 @@ class Verdict(Plug):
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         # Whoever runs a test again has seen it fail.
         if self._guard.scene.owner is None:
-            self._guard.begin(item)
+            self._guard.course.begin(item)
 
     def _judge_test(self, report: pytest.TestReport, owner: Owner) -> None:
         guard, scene = self._guard, self._guard.scene
         owner.ended = True
         faults = guard.shortages.take() + guard.sticky.judge(report, again=scene.rerun)
-        leaks = self._judge(guard.item, verified=not scene.failed)
+        leaks = self._judge(guard.course.item, verified=not scene.failed)
         payload = self._payload(leaks, faults)
         if payload:
             report.user_properties += junit_properties(payload)
             setattr(report, ATTRIBUTE, payload)
         if leaks or self._own:
             self._hold_against(report, leaks, owner)
-        guard.over(payload)
+        guard.course.over(payload)
         self._linger(wanted=bool(payload or scene.failed))
 
     def _linger(self, *, wanted: bool) -> None:
@@ -137,12 +136,11 @@ class Verdict(Plug):
             payload["leaks"] = leaks
         if faults:
             payload["faults"] = faults
-        # Worked out also where they are not told: until then each test would be looked at for them.
-        counts, now = self._guard.tracker.counts(), clock.monotonic()
         filled = {name: entries for name, entries in payload.items() if entries}
-        if not filled and (counts is self._told or now - self._told_at < _SELDOM):
+        now = clock.monotonic()
+        if not filled and (now - self._told_at < _SELDOM or not self._guard.tracker.recounts):
             return {}
-        self._told, self._told_at = counts, now
+        self._told_at = now
         return filled | self._state()
 
     def _happened(self) -> dict[str, Any]:
@@ -182,7 +180,7 @@ class Verdict(Plug):
         if not self._guard.scene.rerun:
             if self._own and self._settings.leaks == "error":
                 self._fail(report, self._own)
-                self._guard.outcome = "failed"
+                self._guard.course.outcome = "failed"
             self._own = []
 
     def _fail(self, report: pytest.TestReport, leaks: list[dict[str, Any]]) -> None:

@@ -124,9 +124,9 @@ class Scene:
     standing
         Wide fixtures that were set up and, but for the ended ones among them, wait for their teardown.
     closure
-        Names of all fixtures of the running test.
+        Finds the names of all fixtures of the running test.
     code
-        Finds that of the function of the running test; asked where something is made that belongs to it.
+        Finds that of its function; asked where something is made that belongs to it.
     torn_down
         Finds the fixture that the calling thread tears down.
     last
@@ -152,7 +152,7 @@ class Scene:
     fixtures: list[Fixture] = field(default_factory=list)
     owners: list[Owner] = field(default_factory=list)
     standing: list[Owner] = field(default_factory=list)
-    closure: Collection[str] = ()
+    closure: Callable[[], Collection[str]] = tuple
     failed: bool = False
     rerun: bool = False
     progress: float | None = None
@@ -167,9 +167,9 @@ class Scene:
     # Counts for several threads at once.
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def begin(self, owner: Owner, closure: Collection[str], now: float) -> None:
+    def begin(self, owner: Owner, now: float) -> None:
         """A test begins (or begins again, when it is rerun)."""
-        self.owner, self.closure, self.phase, self.progress = owner, closure, "setup", now
+        self.owner, self.phase, self.progress = owner, "setup", now
         self.failed = self.rerun = False
         if self._used:
             self._used = False
@@ -184,7 +184,7 @@ class Scene:
 
     def end(self) -> None:
         """No test is running any more."""
-        self.owner, self.closure, self.progress = None, (), None
+        self.owner = self.progress = None
 
     def enter(self, fixture: Fixture, owner: Owner | None, now: float) -> None:
         """A fixture's set-up begins; ``owner`` is given for every scope wider than a function."""
@@ -258,4 +258,4 @@ class Scene:
         if self.owner is None or birth.owner.ended:
             return False
         fixture = birth.owner.fixture
-        return birth.owner is self.owner or (fixture is not None and fixture.name in self.closure)
+        return birth.owner is self.owner or (fixture is not None and fixture.name in self.closure())

@@ -157,7 +157,7 @@ class Tracker:
         return True
 
     def moved(self) -> bool:
-        """Return whether there is anything to judge or to count anew."""
+        """Return whether there is anything to judge."""
         try:
             return self._moved()
         except Exception as fault:  # noqa: BLE001 - a fault of ours must not take the run with it
@@ -169,7 +169,7 @@ class Tracker:
         self.notes[text] = self._news = None
 
     def _moved(self) -> bool:
-        if self._forced or self._counts is None:
+        if self._forced:
             return True
         if self._fault:
             return False
@@ -227,7 +227,6 @@ class Tracker:
         for probe in moved:
             # Before the first look: what is made during it is for the next one.
             probe.looked()
-            probe.sweep()
         first = [suspect for probe in moved for suspect in probe.suspects()]
         if not first:
             return []
@@ -288,6 +287,11 @@ class Tracker:
     def abandoned(self) -> list[Suspect]:
         """Return what was reported before and is still there."""
         return [suspect for probe in self._probes for suspect in probe.abandoned()]
+
+    @property
+    def recounts(self) -> bool:
+        """Whether :meth:`counts` may be another than last time."""
+        return self._counts is None
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """Return by kind how much was seen so far, how much of it was set aside, and why none can be seen."""

@@ -15,7 +15,7 @@ from pytest_gpuguard.track.threads import ThreadProbe
 @pytest.fixture
 def scene():
     scene = Scene()
-    scene.begin(Owner("function", "t.py::test"), frozenset(), 0.0)
+    scene.begin(Owner("function", "t.py::test"), 0.0)
     return scene
 
 

@@ -13,7 +13,7 @@ from pytest_gpuguard.track.targets import Targets
 
 def test_one_that_is_closed_does_not_hide_one_that_was_opened():
     scene = Scene()
-    scene.begin(Owner("function", "test_it.py::test_it", None, None), (), 0.0)
+    scene.begin(Owner("function", "test_it.py::test_it", None, None), 0.0)
     probe = DescriptorProbe(scene, Targets(Places(Path(__file__).parent)))
     undo = probe.install()
     # Such as a thread has open for a moment, just when they are counted.

@@ -25,7 +25,7 @@ LIMIT = 60
 def watched():
     """Give scene, probe, the test in force, and a list of children that are ended at last."""
     scene, test = Scene(), Owner("function", "t.py::first")
-    scene.begin(test, (), 1.0)
+    scene.begin(test, 1.0)
     children: list[int] = []
     with contextlib.ExitStack() as undo:
         for probe in (ThreadProbe(scene), ProcessProbe(scene)):
@@ -68,7 +68,7 @@ def test_a_child_listed_before_its_start_is_recorded_is_its_thread_s_and_not_the
         thread.start()
         assert started.wait(LIMIT)
         test.ended = True
-        scene.begin(Owner("function", "t.py::next"), (), 2.0)
+        scene.begin(Owner("function", "t.py::next"), 2.0)
         probe.sweep()
         assert owner_of(probe, children[0]) == ("t.py::next", "inferred")
         looked.set()
@@ -92,7 +92,7 @@ def test_a_thread_that_waits_for_its_child_s_program_has_told_whose_it_is():
         thread.start()
         ((pid, _),) = wait_until(lambda: set(probe.look()) - others)
         test.ended = True
-        scene.begin(Owner("function", "t.py::next"), (), 2.0)
+        scene.begin(Owner("function", "t.py::next"), 2.0)
         told = wait_until(lambda: probe._started)
         probe.sweep()
         # First let go: a failed assertion would leave the thread waiting for ever.
@@ -164,7 +164,7 @@ def test_a_child_that_a_list_leaves_out_for_once_keeps_its_owner(monkeypatch, kn
         monkeypatch.setattr(procfs, "tasks", list)
         probe.sweep()
         monkeypatch.undo()
-        scene.begin(Owner("function", "t.py::next"), (), 2.0)
+        scene.begin(Owner("function", "t.py::next"), 2.0)
         probe.sweep()
         assert owner_of(probe, children[0]) == ("t.py::first", "exact")
 

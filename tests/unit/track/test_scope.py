@@ -8,9 +8,9 @@ from pytest_gpuguard.track.scope import BEFORE, Birth, Fixture, Owner, Scene
 
 
 def _scene(closure=()):
-    scene = Scene()
+    scene = Scene(closure=lambda: closure)
     test = Owner("function", "t.py::test")
-    scene.begin(test, frozenset(closure), 1.0)
+    scene.begin(test, 1.0)
     return scene, test
 
 
@@ -100,7 +100,7 @@ def test_in_a_teardown_whoever_tears_down_owns_it():
     scene.torn_down = lambda: own
     assert (_birth(scene).owner, _birth(scene).fixture) == (test, own)
     owner.ended = True
-    scene.begin(test, frozenset(), 2.0)
+    scene.begin(test, 2.0)
     assert scene.standing == []
 
 
@@ -109,7 +109,7 @@ def test_in_a_set_up_what_another_parameter_s_fixture_leaves_in_its_teardown_is_
     fixture, owner = _wide()
     scene.enter(fixture, owner, 1.1)
     scene.leave(fixture, owner, None, 1.2)
-    scene.begin(test, frozenset(), 2.0)
+    scene.begin(test, 2.0)
     scene.torn_down = lambda: fixture
     born = _birth(scene)
     assert (born.owner, born.fixture, born.phase) == (owner, fixture, "teardown")

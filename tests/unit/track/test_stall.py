@@ -25,7 +25,7 @@ class Interrupter:
 
 def _watch(*, after, end_after, armed=True):
     scene = Scene()
-    scene.begin(Owner("function", "t.py::test"), frozenset(), 0.0)
+    scene.begin(Owner("function", "t.py::test"), 0.0)
     told = []
     interrupter = Interrupter(armed=armed)
     watch = StallWatch(

@@ -16,7 +16,7 @@ from pytest_gpuguard.track.tasks import TaskProbe
 @pytest.fixture
 def scene():
     scene = Scene()
-    scene.begin(Owner("function", "test_it.py::test_it", None, None), (), 0.0)
+    scene.begin(Owner("function", "test_it.py::test_it", None, None), 0.0)
     return scene
 
 

@@ -58,7 +58,7 @@ OWNS, CALLED = Owns(), Called()
 )
 def test_what_a_thread_runs_and_for_whom(thread, what, keeper):
     scene = Scene()
-    scene.begin(Owner("function", "t.py::test"), frozenset(), 0.0)
+    scene.begin(Owner("function", "t.py::test"), 0.0)
     probe = ThreadProbe(scene)
     probe.record(thread, None)
     assert probe.birth_of(thread).what.rpartition(":")[2] == what
