@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Unclosed"]
 
-#: Off by default in Python. Of all filters it comes first, so whatever the suite says of it counts.
-_FILTER = r"always:unclosed (file|<socket):ResourceWarning"
+#: Off by default in Python.
+_MESSAGE = r"unclosed (file|<socket)"
 
 
 class _Ear:
@@ -51,10 +51,11 @@ class Unclosed:
             from pytest_gpuguard.track.descriptors import DescriptorProbe
 
             if isinstance(probe, DescriptorProbe):
-                config.getini("filterwarnings").insert(0, _FILTER)
                 listener = cls(probe)
                 config.pluginmanager.register(listener, "gpuguard-unclosed")
                 config.add_cleanup(listener.stop)
+                if config.pluginmanager.hasplugin("warnings"):
+                    config.add_cleanup(_have_them_shown())
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
@@ -66,3 +67,19 @@ class Unclosed:
         """Listen no longer, where pytest's own record of warnings was switched off."""
         if isinstance(warnings.showwarning, _Ear):
             warnings.showwarning = warnings.showwarning.show  # type: ignore[assignment]
+
+
+def _have_them_shown() -> Callable[[], None]:
+    """Put our filter below all that the suite says of warnings, so that this counts; return how to undo it.
+
+    Once: pytest begins each test with the filters in force, and puts those that it was given before these.
+    """
+    warnings.filterwarnings("always", _MESSAGE, ResourceWarning)
+    filters: list[object] = warnings.filters  # type: ignore[assignment]
+    ours = filters[0]
+
+    def undo() -> None:
+        if ours in filters:
+            filters.remove(ours)
+
+    return undo

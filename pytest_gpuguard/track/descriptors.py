@@ -137,7 +137,7 @@ class DescriptorProbe(LookingProbe[_Descriptor]):
     def begin(self) -> Callable[[], None]:
         self._folder = procfs.Opened("/proc/self/fd", folder=True)
         # Its size is their number.
-        self.count = procfs.changes_of(self._folder.fd) if self._folder.size() else self._lowest
+        self.count = self._folder.size if self._folder.size() else self._lowest
         # Captured output is turned to and fro between these.
         self._standing = {target for _, target in _open() if _steady(target)}
         return self._folder.close

@@ -15,7 +15,7 @@ from pytest_gpuguard.track.scope import Owner, Scene
 @pytest.fixture
 def probe():
     scene = Scene()
-    scene.begin(Owner("function", "test_it.py::test_one"), (), 0.0)
+    scene.begin(Owner("function", "test_it.py::test_one"), 0.0)
     probe = MemoryProbe(scene)
     if probe.unable is not None:
         pytest.skip(probe.unable)
@@ -24,19 +24,24 @@ def probe():
     undo()
 
 
-def test_growth_in_two_tests_in_a_row_is_told_twice(probe, monkeypatch):
-    resident = 0
-    monkeypatch.setattr(probe, "_resident", lambda: resident)
-    probe.sweep()
-    (pulse,) = probe.pulses
-    quiet = pulse()
-    assert pulse() == quiet
-    resident += 64 * MIB
-    first = pulse()
-    assert first != quiet
-    probe.sweep()
-    resident += 64 * MIB
-    assert pulse() != first
+def test_growth_in_two_tests_in_a_row_is_told_twice(probe, monkeypatch, tmp_path):
+    statm = tmp_path / "statm"
+    statm.write_text("999 0 1 1 0 1 0\n")
+    with statm.open("rb") as file:
+        monkeypatch.setattr(probe._statm, "fd", file.fileno())
+        probe.sweep()
+        (pulse,) = probe.pulses
+        quiet = pulse()
+        for pages in ("1", "1024", "1024"):
+            statm.write_text(f"999 {pages} 1 1 0 1 0\n")
+            assert pulse() == quiet
+        statm.write_text("999 16384 1 1 0 1 0\n")
+        first = pulse()
+        assert first != quiet
+        assert pulse() != first
+        probe.sweep()
+        statm.write_text("999 32768 1 1 0 1 0\n")
+        assert pulse() not in {quiet, first}
 
 
 @pytest.fixture
