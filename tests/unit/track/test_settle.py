@@ -12,7 +12,7 @@ class Clock:
     """Time that passes only in sleeps."""
 
     def __init__(self):
-        self.now, self.pauses, self.collections = 0.0, [], 0
+        self.now, self.pauses, self.collections, self.takes = 0.0, [], 0, 0.0
 
     def __call__(self):
         return self.now
@@ -25,7 +25,8 @@ class Clock:
         self.collections += 1
 
     def settle(self, suspects, limit, **keywords):
-        return settle(suspects, limit, clock=self, sleep=self.sleep, collect=self.collect, **keywords)
+        world = {"clock": self, "sleep": self.sleep, "collect": self.collect, "takes": lambda: self.takes}
+        return settle(suspects, limit, **world, **keywords)
 
 
 def test_nobody_suspected_costs_nothing():
@@ -63,6 +64,31 @@ def test_one_collection_once_the_first_milliseconds_are_over():
     assert clock.collections == 0
     clock.settle(lambda: ["thread"] if not clock.collections else [], 2.0)
     assert clock.collections == 1
+
+
+@pytest.mark.parametrize(("gone", "expected"), [(0.02, 0), (0.2, 1)])
+def test_what_may_go_by_itself_gets_as_long_for_that_as_a_collection_takes(gone, expected):
+    clock = Clock()
+    clock.takes = 0.1
+    left, _ = clock.settle(lambda: ["thread"] if clock.now < gone else [], 2.0)
+    assert (left, clock.collections) == ([], expected)
+
+
+def test_what_goes_by_a_collection_alone_is_collected_soon_however_long_that_takes():
+    clock = Clock()
+    clock.takes = 0.1
+
+    found = ["thread", "file"]
+    clock.settle(lambda: [] if clock.collections else found, 2.0, patient=lambda one: one == "thread")
+    assert (clock.collections, clock.now < 0.01) == (1, True)
+
+
+def test_a_collection_that_takes_longer_than_may_be_waited_is_made_all_the_same():
+    clock = Clock()
+    clock.takes = 60.0
+    left, waited = clock.settle(lambda: [] if clock.collections else ["thread"], 0.1)
+    assert (left, clock.collections) == ([], 1)
+    assert waited < 0.1
 
 
 def test_another_collection_for_what_was_held_for_a_moment():
