@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -23,7 +25,6 @@ from pytest_gpuguard.track.scope import Birth, Owner
 from pytest_gpuguard.track.tasks import RawThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType
 
     from pytest_gpuguard.track.interrupt import Interrupter
@@ -50,7 +51,10 @@ class Expected(Protocol):
 
 
 class Death(msgspec.Struct, eq=False):
-    """A thread's end by an exception, while ``owner`` was the running test."""
+    """A thread's end by an exception, while ``owner`` was the running test.
+
+    It has ``ended`` once those have heard of it who hear of its exception, in the thread itself.
+    """
 
     thread: str
     target: str
@@ -59,6 +63,7 @@ class Death(msgspec.Struct, eq=False):
     owner: Owner
     waited_for: bool
     at: float
+    ended: Callable[[], bool] = lambda: True
     interrupted: bool = False
 
 
@@ -112,6 +117,17 @@ def _sample(frame: FrameType | None) -> Sample:
         frame = frame.f_back
     found.reverse()
     return found
+
+
+def _ended(thread: threading.Thread) -> Callable[[], bool]:
+    """Return what tells whether a thread has ended, and does not keep it alive."""
+    reference = weakref.ref(thread)
+
+    def ended() -> bool:
+        dying = reference()
+        return dying is None or not own(dying, "is_alive")()
+
+    return ended
 
 
 class DeathWatch:
@@ -207,7 +223,7 @@ class DeathWatch:
         name = own(thread, "name")
         if not self._expected(f"Exception in thread {name}", raw=False):
             birth = self._probe.birth_of(thread)
-            self._note(name, birth.what if birth else name, args.exc_value, birth)
+            self._note(name, birth.what if birth else name, args.exc_value, birth, _ended(thread))
 
     def _raw_died(self, args: sys.UnraisableHookArgs) -> None:
         if self._expected(f"{args.err_msg}: ", raw=True):
@@ -225,11 +241,18 @@ class DeathWatch:
         birth = None if raw is None else raw.birth
         self._note(name, birth.what if birth else f"{where}:{name}", args.exc_value, birth)
 
-    def _note(self, name: str, what: str, error: BaseException | None, birth: Birth | None) -> None:
+    def _note(
+        self,
+        name: str,
+        what: str,
+        error: BaseException | None,
+        birth: Birth | None,
+        ended: Callable[[], bool] = lambda: True,
+    ) -> None:
         owner = self._scene.owner
         if owner is not None:
             concerned = birth is not None and self._scene.concerns(birth)
-            self.deaths.append(Death(name, what, error, birth, owner, concerned, self._clock()))
+            self.deaths.append(Death(name, what, error, birth, owner, concerned, self._clock(), ended))
             self._scene.stir()
             self.alarm()
 
@@ -255,7 +278,9 @@ class DeathWatch:
     def look(self, now: float) -> None:
         """Sample the main thread, and break its wait when it has stayed in one place for long enough."""
         death = self._waited_for()
-        if death is None or not self._breaks or not self._interrupter.armed_for(death.owner):
+        # Until it has ended, whoever joins it waits for those that tell of its exception.
+        waits = death is not None and death.ended()
+        if death is None or not waits or not self._breaks or not self._interrupter.armed_for(death.owner):
             self._place = None
             return
         sample = _sample(sys._current_frames().get(self._interrupter.main))  # noqa: SLF001 - the documented way

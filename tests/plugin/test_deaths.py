@@ -354,6 +354,46 @@ IN_C = """
 """
 
 
+TELLS = """
+    import threading, time
+
+    def pytest_configure():
+        before = threading.excepthook
+        def at_length(args):
+            time.sleep(0.8)
+            before(args)
+        threading.excepthook = at_length
+"""
+
+DYING = """
+    import threading
+    import pytest
+
+    def dies():
+        raise OSError("planted")
+
+    def test_waits_for_those_who_tell_of_it():
+        thread = threading.Thread(target=dies)
+        thread.start()
+        thread.join()
+
+    def test_waits_for_ever():
+        thread = threading.Thread(target=dies)
+        thread.start()
+        thread.join()
+        threading.Event().wait(30)
+"""
+
+
+def test_a_thread_that_is_still_telling_of_its_exception_is_not_waited_for_in_vain(run):
+    inner = run.watched("-p", "no:threadexception", conftest=TELLS, test_it=DYING)
+    assert inner.outcomes == {
+        "test_waits_for_those_who_tell_of_it": "passed",
+        "test_waits_for_ever": "failed",
+    }
+    assert [death.interrupted for death in inner.report.deaths] == [False, True]
+
+
 def test_what_waits_in_c_for_the_dead_is_ended_with_its_process_and_the_death_is_told(run):
     limits = ("--gpuguard-stall=0.5s", "--gpuguard-stall-end=1s")
     inner = run.watched("-p", "hasty", *limits, test_it=IN_C)
