@@ -77,6 +77,7 @@ class Verdict(Plug):
         guard = self._guard
         stirred = bool(
             guard.tracker.moved()
+            or self._told_at < 0  # nobody knows of this process yet
             or guard.deaths.deaths
             or guard.stalls.stalls
             or guard.tracker.notes

@@ -278,9 +278,13 @@ class DeathWatch:
     def look(self, now: float) -> None:
         """Sample the main thread, and break its wait when it has stayed in one place for long enough."""
         death = self._waited_for()
-        # Until it has ended, whoever joins it waits for those that tell of its exception.
-        waits = death is not None and death.ended()
-        if death is None or not waits or not self._breaks or not self._interrupter.armed_for(death.owner):
+        if (
+            death is None
+            # Until then, whoever joins it waits for those that tell of its exception.
+            or not death.ended()
+            or not self._breaks
+            or not self._interrupter.armed_for(death.owner)
+        ):
             self._place = None
             return
         sample = _sample(sys._current_frames().get(self._interrupter.main))  # noqa: SLF001 - the documented way

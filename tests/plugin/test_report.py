@@ -286,6 +286,23 @@ def test_what_was_sent_before_a_worker_died_is_there(run_two):
     assert {worker.end for worker in report.workers if worker.id != crashed.worker} == {"ok"}
 
 
+DIES_SECOND = """
+    import os, signal
+
+    def test_nothing(): pass
+
+    def test_dies():
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_first_test_tells_of_its_process_though_nothing_has_moved(run_two):
+    args = ("--dist=loadfile", "--gpuguard-leak-kinds=device")
+    inner = run_two("--gpuguard", *args, test_it=DIES_SECOND)
+    dead = [worker for worker in inner.report.workers if worker.end == "crashed"]
+    assert [bool(worker.mode) for worker in dead] == [True]
+
+
 def test_a_worker_that_dies_at_once_is_named(run_two):
     inner = run_two.watched(
         test_it="""
