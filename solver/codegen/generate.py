@@ -2,9 +2,9 @@
 
 ``load`` and ``start`` begin a run, ``step`` makes one attempt without branching, ``after`` does what is
 rarely due (save points, events) and ``finish`` writes the result. Plain code strings them together for one
-run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`), and evaluate save points of
-several at once (``together``). What lives from one piece to the next has a name listed in
-`Pieces`, so lanes know what to store.
+run (`run_source`); SIMD lanes interleave many runs (`solver.codegen.lanes`, `solver.codegen.strips`), and
+evaluate save points of several at once (``together``). What lives from one piece to the next has a name
+listed in `Pieces`, so lanes know what to store.
 """
 
 from __future__ import annotations
@@ -14,15 +14,7 @@ from dataclasses import dataclass
 from solver.codegen.attempt import attempt_call, attempt_source, local_arrays
 from solver.codegen.controller import FINITE_RETRIES, STRETCH, control_source, far
 from solver.codegen.events import crossings, first_signs, settled_events
-from solver.codegen.savepoints import (
-    finished_points,
-    first_places,
-    first_points,
-    last_places,
-    points,
-    points_due,
-    points_together,
-)
+from solver.codegen.savepoints import Manner, finished_points, first_points, points, way
 from solver.codegen.stages import dense_names, drive_arguments, slope_call, tolerances
 from solver.codegen.text import Vectors, indent
 from solver.numerics.drivers import drive_source
@@ -76,39 +68,42 @@ class Pieces:
     tile: bool
 
 
-def pieces(recipe: Recipe, *, lanes: bool = False) -> Pieces:
-    """Return the pieces of a run for ``recipe``.
+def pieces(recipe: Recipe, manner: Manner = "alone") -> Pieces:
+    """Return the pieces of a run for ``recipe``, for programs of this manner.
 
-    In lanes, save points are no business of ``after``, which looks at one run at a time, unless it has to see
-    each before the next step: to find an event, to sum up.
+    Runs that are made in strips begin together: how many attempts there were is known of all at once.
     """
     state = Vectors(recipe.n_states, recipe.looped)
     dense = dense_names(recipe)
     events = range(len(recipe.events))
-    tile = lanes and recipe.points and not recipe.summary
-    apart = tile and not recipe.events
-    place = f"tile[home, m*{recipe.n_states} + #]" if tile else "ys[m, #, r]"
+    save = way(recipe, state, manner)
+    counted = manner != "strips"
     # An event may end a run inside its last step, of which `points` sees the whole.
     watched = ["told", "lag0", "reached", *state.passed("o"), *(f"x{e}" for e in events)] if events else []
     return Pieces(
         once=[f"{name} = {text}" for name, text in tolerances(recipe).items() if name != text],
         load=_load(recipe, state),
-        start=[*_start(recipe, state, place), *(first_places(state) if apart else [])],
-        step=[*_step(recipe, state), *(points_due(apart=apart) if recipe.points else []), _STUCK],
+        start=[*_start(recipe, state, save.place), *save.begun],
+        step=[
+            *(["tries = whole(tries + 1)"] if counted else []),
+            *_step(recipe, state),
+            *(save.due() if recipe.points else []),
+            _STUCK,
+        ],
         after=[
             *_after(recipe, state),
-            *(points(recipe, state, place) if recipe.points and not apart else []),
+            *(points(recipe, state, save.place) if recipe.points and not save.together else []),
         ],
-        finish=[*(last_places(state) if apart else []), *_finish(recipe, state, place)],
-        together=points_together(recipe, state) if apart else [],
+        finish=[*save.ended, *_finish(recipe, state, save.place)],
+        together=save.together,
         read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
         reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
-        integers=["tries", "accepted", "row"],
-        handed_reals=["err", "hh", *(["rate"] if apart else []), *state.passed(*dense), *watched],
+        integers=[*(["tries"] if counted else []), "accepted", "row"],
+        handed_reals=["err", "hh", *(["rate"] if save.together else []), *state.passed(*dense), *watched],
         handed_integers=["todo"],
-        kept_reals=[*(["due"] if recipe.points else []), *(["later"] if apart else [])],
-        kept_integers=["status", *(["at", "place"] if apart else ["m", "first"] if recipe.points else [])],
-        tile=tile,
+        kept_reals=[*(["due"] if recipe.points else []), *save.reals],
+        kept_integers=["status", *save.integers],
+        tile="home" in save.place,
     )
 
 
@@ -228,7 +223,6 @@ def _step(recipe: Recipe, state: Vectors) -> list[str]:
         "b = t1 if final else b",
         "t = b if ok else t",
         "row = whole(0 if ok else row + 1)",
-        "tries = whole(tries + 1)",
         "accepted = whole(accepted + 1 if ok else accepted)",
         *state.each("s@ = v@ if ok else s@"),
         *([] if isinstance(recipe.scheme, Rosenbrock) else state.each("f@ = w@ if ok else f@")),

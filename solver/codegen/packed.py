@@ -20,7 +20,19 @@ from solver.codegen.savepoints import PACKED
 from solver.codegen.tiles import STRIP_BYTES
 from solver.codegen.vectors import unforeseen
 
-__all__ = ["fence", "gather", "not_after", "packed", "pick", "scatter", "stream", "turn", "unpack"]
+__all__ = [
+    "fence",
+    "gather",
+    "not_after",
+    "packed",
+    "pick",
+    "scatter",
+    "stream",
+    "turn",
+    "unpack",
+    "unpack_past",
+    "unpack_where",
+]
 
 
 class Packed(types.Type):
@@ -91,16 +103,45 @@ def packed(typing_context: Any, array: Any, index: Any) -> Any:
     return value(array, index), codegen
 
 
+def _unpacking(*, past: bool) -> Any:
+    """Return what writes a vector, past the caches or not."""
+
+    def unpack(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
+            start = cgutils.unpack_tuple(builder, arguments[1])
+            place = _place(context, builder, array, arguments[0], start, value)
+            _store(builder, arguments[2], place, array, past=past)
+            return context.get_dummy_value()
+
+        return types.void(array, index, value), codegen
+
+    return unpack
+
+
+unpack = intrinsic(_unpacking(past=False))
+"""``unpack(array, index, value)`` writes ``value`` into ``array`` from ``index`` on, along the axis that is
+contiguous."""
+
+unpack_past = intrinsic(_unpacking(past=True))
+"""Does as `unpack`, past the caches: ``index`` is where a vector may begin by its size in memory; see
+`fence`."""
+
+
 @intrinsic
-def unpack(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write ``value`` into ``array`` from ``index`` on, along the axis that is contiguous."""
+def unpack_where(typing_context: Any, bits: Any, array: Any, index: Any, value: Any) -> Any:
+    """Do as `unpack` for the numbers k of ``value`` whose bit k is set, and leave the others alone."""
 
     def codegen(context: Any, builder: Any, call: Any, arguments: Any) -> Any:
-        start = cgutils.unpack_tuple(builder, arguments[1])
-        _store(builder, arguments[2], _place(context, builder, array, arguments[0], start, value), array)
+        start = cgutils.unpack_tuple(builder, arguments[2])
+        place = _place(context, builder, array, arguments[1], start, value)
+        mask, align = _mask(builder, arguments[0]), ir.IntType(32)(array.dtype.bitwidth // 8)
+        given = arguments[3], place, align, mask
+        kind = ir.FunctionType(ir.VoidType(), [item.type for item in given])
+        name = f"llvm.masked.store.v{PACKED}f{array.dtype.bitwidth}.p0"
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
         return context.get_dummy_value()
 
-    return types.void(array, index, value), codegen
+    return types.void(bits, array, index, value), codegen
 
 
 def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any, value: Any) -> Any:
@@ -114,8 +155,11 @@ def _load(builder: Any, place: Any, kind: Any) -> Any:
     return builder.load(place, align=kind.dtype.bitwidth // 8)
 
 
-def _store(builder: Any, vector: Any, place: Any, kind: Any) -> Any:
-    return builder.store(vector, place, align=kind.dtype.bitwidth // 8)
+def _store(builder: Any, vector: Any, place: Any, kind: Any, *, past: bool = False) -> None:
+    itemsize = kind.dtype.bitwidth // 8
+    written = builder.store(vector, place, align=itemsize * (PACKED if past else 1))
+    if past:
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
 
 
 @intrinsic
@@ -243,10 +287,7 @@ def _turning(*, past: bool) -> Any:
             squares = [(begin, square(begin)) for begin in begins]
             for k in range(PACKED):
                 for begin, rows in squares:
-                    written = _store(builder, rows[k], place(target, 2, k, begin), target)
-                    if past:
-                        written.align = bits // 8 * PACKED
-                        written.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+                    _store(builder, rows[k], place(target, 2, k, begin), target, past=past)
             return context.get_dummy_value()
 
         return types.void(source, start, target, at), codegen

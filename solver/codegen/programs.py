@@ -17,6 +17,7 @@ from solver.codegen.generate import functions_source, run_source
 from solver.codegen.lanes import block_source, scalar_block_source
 from solver.codegen.literals import Constants, Held
 from solver.codegen.scalar import python_math, python_substitute
+from solver.codegen.strips import goes_in_strips, strips_source
 from solver.codegen.typed import define, retell
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
@@ -58,30 +59,53 @@ def program(
         namespace["math"] = python_math(recipe.dtype)
         _define(recipe, namespace, [*run_source(recipe, "np.empty"), *scalar_block_source()])
         return _quiet(namespace["block"])
-    return _compiled(recipe, width)
+    if width == 1:
+        return _compiled(recipe, [*run_source(recipe, "np.empty"), *scalar_block_source()])
+    any_runs = _compiled(recipe, block_source(recipe, width), in_lanes=True)
+    if not goes_in_strips(recipe):
+        return any_runs
+    return _Neighbours(_compiled(recipe, strips_source(recipe, width), in_lanes=True), any_runs)
 
 
-def _compiled(recipe: Recipe, width: int) -> Callable[..., None]:
+class _Neighbours:
+    """The block of a batch in which neighbours are mostly alike; what makes the others is compiled on demand.
+
+    Attributes
+    ----------
+    strips, any_runs
+        Programs of `strips_source` and `block_source`.
+    """
+
+    def __init__(self, strips: Callable[..., Any], any_runs: Callable[..., Any]) -> None:
+        self.strips, self.any_runs = strips, any_runs
+
+    def __call__(self, lo: int, hi: int, *arguments: Any) -> None:
+        rest = self.strips(lo, hi, *arguments)
+        if rest < hi:
+            self.any_runs(rest, hi, *arguments)
+
+
+def _compiled(recipe: Recipe, block: list[str], *, in_lanes: bool = False) -> Callable[..., Any]:
+    """Return the compiled ``block`` of these lines."""
     import numba
 
     fast: Any = {"contract"} if recipe.contract else False
     options = {"error_model": "numpy", "fastmath": fast, "nogil": True}
     # Lanes are only vectorised when all is inlined before LLVM sees it; plain code compiles faster without.
-    device = numba.njit(inline="always" if width > 1 else "never", **options)
+    device = numba.njit(inline="always" if in_lanes else "never", **options)
     namespace = _namespace(recipe, device, _as_it_is, np.int64)
-    if width > 1:
+    if in_lanes:
         from solver.codegen import packed, vectors
 
         namespace |= {name: getattr(module, name) for module in (packed, vectors) for name in module.__all__}
-        numbers = Held(recipe.dtype, vectors.held, apart="block")
-        _define(recipe, namespace, block_source(recipe, width), numbers)
+        _define(recipe, namespace, block, Held(recipe.dtype, vectors.held, apart="block"))
     else:
-        _define(recipe, namespace, [*run_source(recipe, "np.empty"), *scalar_block_source()])
+        _define(recipe, namespace, block)
         namespace["one"] = numba.njit(**options)(namespace["one"])
     for name in _functions(recipe, namespace):
         namespace[name] = device(namespace[name])
-    block: Callable[..., None] = numba.njit(**options)(namespace["block"])
-    return block
+    made: Callable[..., Any] = numba.njit(**options)(namespace["block"])
+    return made
 
 
 def kernel_function(recipe: Recipe, *, simulated: bool) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from solver.codegen.stages import interpolated
 from solver.codegen.text import Vectors, indent
@@ -10,7 +11,10 @@ from solver.codegen.text import Vectors, indent
 if TYPE_CHECKING:
     from solver.numerics.recipe import Recipe
 
-__all__ = ["PACKED", "finished_points", "first_points", "points", "points_together"]
+__all__ = ["PACKED", "Way", "finished_points", "first_points", "left_behind", "points", "way"]
+
+Manner = Literal["alone", "lanes", "strips"]
+"""Whether a run goes on by itself, in lanes of any runs, or beside its neighbours."""
 
 PACKED = 8
 """How many numbers, of as many runs, `solver.codegen.packed` takes together: eight doubles fill a register of
@@ -48,9 +52,46 @@ def first_points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     ]
 
 
-def points_due(*, apart: bool) -> list[str]:
-    """Return what a step does for the save points that it may have passed."""
-    return [_RATE] if apart else ["todo = 1 if t >= due else todo"]
+@dataclass(frozen=True)
+class Way:
+    """How the save points of a run are seen to.
+
+    Attributes
+    ----------
+    place
+        Where component ``#`` at save point m goes.
+    together
+        Lines that see to those of several runs at once; empty where `points` sees to each run by itself.
+    begun, ended
+        Lines for the begin and the end of a run.
+    reals, integers
+        What says how far a run has come, beside ``due``.
+    """
+
+    place: str
+    together: list[str] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    reals: list[str] = field(default_factory=list)
+    integers: list[str] = field(default_factory=list)
+
+    def due(self) -> list[str]:
+        """Return what a step does for the save points that it may have passed."""
+        return [_RATE] if self.together else ["todo = 1 if t >= due else todo"]
+
+
+def way(recipe: Recipe, state: Vectors, manner: Manner) -> Way:
+    """Return how save points are seen to in programs for ``recipe``.
+
+    They are no business of each run by itself, unless each has to be seen before the next step: to find an
+    event, to sum up.
+    """
+    if manner == "strips":
+        return _side_by_side(recipe, state)
+    if manner == "lanes" and recipe.points and not recipe.summary:
+        place = f"tile[home, m*{state.n} + #]"
+        return Way(place, integers=["m", "first"]) if recipe.events else _in_rows(recipe, state, place)
+    return Way("ys[m, #, r]", integers=["m", "first"] if recipe.points else [])
 
 
 def points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
@@ -73,46 +114,99 @@ def points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
     ]
 
 
-def first_places(state: Vectors) -> list[str]:
-    """Return lines that begin a run for `points_together`.
+def _in_rows(recipe: Recipe, state: Vectors, place: str) -> Way:
+    """Return the way to see to the next save point of `PACKED` runs at once, as vectors.
 
     Places count items of an array in memory: ``place`` is that of the next point in the tile, ``at`` that of
-    the second time to come. Both times are at hand: to wait for one took longer than a point takes.
+    the second time to come. Both times are at hand: to wait for one took longer than a point takes. ``bits``
+    says which runs have passed their next point. What the others write to the tile is overwritten, by what is
+    right or by NaN; `solver.codegen.tiles` has room for it.
     """
-    return [
-        f"place = home*tile.shape[1] + m*{state.n}",
-        "at = (home*times.shape[1] if times.shape[0] > 1 else 0) + m + 1",
-        "later = times[home if times.shape[0] > 1 else 0, m + 1]",
+    next_points = [
+        f"back = {_left('due', 't')}",
+        "back = pick(not_after(t, due), 0.0, back)",
+        "due = pick(bits, later, due)",
+        # Of runs that are not concerned, once more the time that it is.
+        "at = pick(bits, at + 1, at)",
+        "later = gather(times, at)",
+        *interpolated(recipe, state, "z", "s", "back"),
+        f"scatter(tile, place, {state.tuple('z')})",
+        f"place = pick(bits, place + {state.n}, place)",
+        "bits = not_after(due, t)",
     ]
+    return Way(
+        place,
+        together=["while bits != 0:", *indent(next_points)],
+        begun=[
+            f"place = home*tile.shape[1] + m*{state.n}",
+            "at = (home*times.shape[1] if times.shape[0] > 1 else 0) + m + 1",
+            "later = times[home if times.shape[0] > 1 else 0, m + 1]",
+        ],
+        ended=[f"m = (place - home*tile.shape[1])//{state.n}"],
+        reals=["later"],
+        integers=["at", "place"],
+    )
 
 
-def last_places(state: Vectors) -> list[str]:
-    """Return lines that end it."""
-    return [f"m = (place - home*tile.shape[1])//{state.n}"]
+def _side_by_side(recipe: Recipe, state: Vectors) -> Way:
+    """Return the way to see to the same save point of `PACKED` neighbours at once.
 
-
-def points_together(recipe: Recipe, state: Vectors) -> list[str]:
-    """Return lines that do what `points` does for `PACKED` runs at once: the next point of each, as vectors.
-
-    ``bits`` says which runs have passed their next point. What the others write to the tile is overwritten,
-    by what is right or by NaN; `solver.codegen.tiles` has room for it.
+    Column l of ``times`` has the times of the run in lane l, and infinity behind them. Most runs pass a point
+    in the same step; ``now`` says which. With the last ones it goes ``straight`` to where it belongs; until
+    then ``tile`` has it. ``passed`` counts the points that all have passed.
     """
-    return [
+    n = state.n
+    kept = [
+        "last = not_after(due, time) == 0",
+        "if last and straight:",
+        f"    if now != {(1 << PACKED) - 1}:",
+        *indent(state.each_at(f"z@ = pick(now, z@, packed(tile, (k*{n} + #, l)))"), 2),
+        *indent(left_behind(n, "level", "k")),
+        "    if past:",
+        *indent(state.each_at(f"unpack_past(out, (k*{n} + #, oldest + l), z@)"), 2),
+        "    else:",
+        *indent(state.each_at(f"unpack(out, (k*{n} + #, oldest + l), z@)"), 2),
+        "    level = k + 1",
+        "else:",
+        *indent(state.each_at(f"unpack_where(now, tile, (k*{n} + #, l), z@)")),
+        "    level = k + 1 if last else level",
+    ]
+    point = [
+        f"back = {_left('time', 't')}",
+        "back = pick(not_after(t, time), 0.0, back)",
+        *interpolated(recipe, state, "z", "s", "back"),
+        "due = pick(now, later, due)",
+        *kept,
+        "bits = not_after(due, t)",
+    ]
+    together = [
+        f"k = passed[l//{PACKED}]",
+        "level = k",
+        "time = packed(times, (k, l))",
         "while bits != 0:",
-        *indent(
-            [
-                f"back = {_left('due', 't')}",
-                "back = pick(not_after(t, due), 0.0, back)",
-                "due = pick(bits, later, due)",
-                # Of runs that are not concerned, once more the time that it is.
-                "at = pick(bits, at + 1, at)",
-                "later = gather(times, at)",
-                *interpolated(recipe, state, "z", "s", "back"),
-                f"scatter(tile, place, {state.tuple('z')})",
-                f"place = pick(bits, place + {state.n}, place)",
-                "bits = not_after(due, t)",
-            ]
-        ),
+        "    later = packed(times, (k + 1, l))",
+        "    now = bits & not_after(due, time)",
+        "    if now != 0:",
+        *indent(point, 2),
+        "    time = later",
+        "    k += 1",
+        f"visits += k - passed[l//{PACKED}]",
+        f"passed[l//{PACKED}] = level",
+    ]
+    # What all have passed, a run that ends has passed too.
+    ended = [f"m = passed[l//{PACKED}]", "while m < ts.shape[0] and times[m, l] < due:", "    m += 1"]
+    return Way(f"tile[m*{n} + #, l]", together=together, ended=ended)
+
+
+def left_behind(n_states: int, first: str, last: str) -> list[str]:
+    """Return lines that take save points first to last - 1 of `PACKED` runs from the tile to the result."""
+    return [
+        f"for j in range({first}*{n_states}, {last}*{n_states}):",
+        "    numbers = packed(tile, (j, l))",
+        "    if past:",
+        "        unpack_past(out, (j, oldest + l), numbers)",
+        "    else:",
+        "        unpack(out, (j, oldest + l), numbers)",
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Vectors", "indent", "neighbours", "scaled"]
+__all__ = ["Vectors", "indent", "lined_up", "neighbours", "scaled"]
 
 
 def indent(lines: Iterable[str], levels: int = 1) -> list[str]:
@@ -32,6 +32,16 @@ def neighbours(arrays: Iterable[tuple[str, int, str, int]]) -> list[str]:
         f"memory = np.zeros({end + line}, np.int8)",
         f"memory = memory[-memory.ctypes.data % {line}:]",
         *views,
+    ]
+
+
+def lined_up(name: str, rows: str, width: int, itemsize: int) -> list[str]:
+    """Return lines that make an array of real numbers whose first row begins where a cache line does."""
+    line = 64
+    return [
+        f"flat = np.empty(({rows})*{width} + {line // itemsize}, real)",
+        f"skip = -flat.ctypes.data % {line} // {itemsize}",
+        f"{name} = flat[skip:skip + ({rows})*{width}].reshape({rows}, {width})",
     ]
 
 

@@ -1,0 +1,152 @@
+"""Lanes: where the numbers of runs lie that go on in lockstep, and the loops over them that become SIMD.
+
+Every lane has its own time, step size and verdict. LLVM vectorises the loop over lanes only when all of these
+hold (each was found by measurement): everything is inlined; the width is at least two registers; nothing in
+the loop calls a library; and all lane variables live in one flat buffer per type with constant offsets,
+because among dozens of separate arrays its alias checks give up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from solver.codegen.savepoints import PACKED
+from solver.codegen.text import indent, neighbours
+
+if TYPE_CHECKING:
+    from solver.codegen.generate import Pieces
+    from solver.numerics.recipe import Recipe
+
+__all__ = ["Lanes"]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Where lanes keep the numbers of their runs: by name, one of two buffers and lane l's place."""
+
+    text: Pieces
+    width: int
+    place: dict[str, tuple[str, str]]
+    n_reals: int
+    n_integers: int
+
+    @classmethod
+    def of(cls, text: Pieces, width: int) -> Lanes:
+        """Give all numbers of the pieces a place, for ``width`` lanes."""
+        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals]
+        integers = [*text.integers, *text.handed_integers, *text.kept_integers, "run"]
+        integers += ["home"] if text.tile else []
+        place = {name: ("Z", f"{i * width} + l") for i, name in enumerate(reals)}
+        place |= {name: ("N", f"{i * width} + l") for i, name in enumerate(integers)}
+        return cls(text, width, place, len(reals), len(integers))
+
+    @property
+    def each(self) -> str:
+        """The head of a loop over all lanes."""
+        return f"for l in range({self.width}):"
+
+    def made(self, recipe: Recipe) -> list[str]:
+        """Return lines that make both buffers."""
+        return neighbours(
+            [
+                ("Z", self.n_reals * self.width, "real", recipe.dtype.itemsize),
+                ("N", self.n_integers * self.width, "np.int64", 8),
+            ]
+        )
+
+    def attempts(self) -> list[str]:
+        """Return the loop that is vectorised: one attempt in every lane."""
+        text = self.text
+        attempt = [
+            *self._load(text.read, text.kept_reals, text.reals, text.integers),
+            *text.step,
+            # A lane without a run goes on stepping over stale numbers; nobody looks at it.
+            f"todo = todo if {self.at('run')} >= 0 else 0",
+            "busy |= todo",
+            *self._save(text.reals, text.integers, text.handed_reals, text.handed_integers),
+        ]
+        return ["busy = 0", self.each, *indent(attempt)]
+
+    def points(self) -> list[str]:
+        """Return lines for the save points of those lanes that have passed some."""
+        text = self.text
+        if not text.together:
+            return []
+        changed = [name for name in (*text.kept_reals, *text.kept_integers) if name != "status"]
+        return [
+            f"for l in range(0, {self.width}, {PACKED}):",
+            *indent(
+                [
+                    *self._load_packed(["due", "t"]),
+                    "bits = not_after(due, t)",
+                    "if bits != 0:",
+                    *indent(self._load_packed(text.reals, text.handed_reals, changed)),
+                    *indent(text.together),
+                    *indent(self._save_packed(changed)),
+                ]
+            ),
+        ]
+
+    def rest(self, ended: list[str]) -> list[str]:
+        """Return lines that do, lane by lane, what is due after an attempt; ``ended``: when a run is over."""
+        text = self.text
+        kept = [text.kept_reals, text.kept_integers]
+        after = [
+            f"r = {self.at('run')}",
+            *([f"home = {self.at('home')}"] if text.tile else []),
+            *self._load(text.read, text.reals, text.integers, text.handed_reals, text.handed_integers, *kept),
+            *text.after,
+            *self._save(*kept),
+            "if status >= 0:",
+            *indent([*text.finish, *self.idle(), "active -= 1", *ended]),
+        ]
+        return [
+            "if busy != 0:",
+            f"    {self.each}",
+            # What is due has a run: said again for the compiler, see `solver.codegen.savepoints`.
+            f"        if {self.at('todo')} != 0 and {self.at('run')} >= 0:",
+            *indent(after, 3),
+        ]
+
+    def begun(self) -> list[str]:
+        """Return lines that begin run r in lane l."""
+        text = self.text
+        return [
+            f"{self.at('run')} = r",
+            *([f"{self.at('home')} = home"] if text.tile else []),
+            *text.load,
+            *text.start,
+            *self._save(text.read, text.reals, text.integers, text.kept_reals, text.kept_integers),
+        ]
+
+    def idle(self) -> list[str]:
+        """Return lines that take the run from a lane, in which no save point is due then."""
+        nowhere = [f"{self.at('place')} = -tile.shape[1]"] if "place" in self.place else []
+        return [
+            f"{self.at('run')} = -1",
+            *([f"{self.at('due')} = INF", *nowhere] if self.text.together else []),
+        ]
+
+    def at(self, name: str) -> str:
+        """Return the text of lane l's number."""
+        buffer, place = self.place[name]
+        return f"{buffer}[{place}]"
+
+    def _load(self, *groups: list[str]) -> list[str]:
+        return [f"{name} = {self.at(name)}" for group in groups for name in group]
+
+    def _save(self, *groups: list[str]) -> list[str]:
+        return [f"{self.at(name)} = {name}" for group in groups for name in group]
+
+    def _load_packed(self, *groups: list[str]) -> list[str]:
+        """Return lines that load the numbers of the lanes from l on, as one vector."""
+        return [f"{name} = packed({self._vector(name)})" for group in groups for name in group]
+
+    def _save_packed(self, names: list[str]) -> list[str]:
+        """Return lines that save such vectors."""
+        return [f"unpack({self._vector(name)}, {name})" for name in names]
+
+    def _vector(self, name: str) -> str:
+        buffer, place = self.place[name]
+        return f"{buffer}, ({place},)"
