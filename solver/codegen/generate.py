@@ -85,8 +85,7 @@ def pieces(recipe: Recipe, manner: Manner = "alone") -> Pieces:
         load=_load(recipe, state),
         start=[*_start(recipe, state, save.place), *save.begun],
         step=[
-            *(["tries = whole(tries + 1)"] if counted else []),
-            *_step(recipe, state),
+            *_step(recipe, state, counted=counted),
             *(save.due() if recipe.points else []),
             _STUCK,
         ],
@@ -206,7 +205,7 @@ def _first_step(state: Vectors) -> list[str]:
     ]
 
 
-def _step(recipe: Recipe, state: Vectors) -> list[str]:
+def _step(recipe: Recipe, state: Vectors, *, counted: bool) -> list[str]:
     return [
         "told = t",
         *(["lag0 = lag"] if recipe.events else []),
@@ -223,6 +222,7 @@ def _step(recipe: Recipe, state: Vectors) -> list[str]:
         "b = t1 if final else b",
         "t = b if ok else t",
         "row = whole(0 if ok else row + 1)",
+        *(["tries = whole(tries + 1)"] if counted else []),
         "accepted = whole(accepted + 1 if ok else accepted)",
         *state.each("s@ = v@ if ok else s@"),
         *([] if isinstance(recipe.scheme, Rosenbrock) else state.each("f@ = w@ if ok else f@")),
