@@ -15,8 +15,8 @@ from __future__ import annotations
 from solver.codegen.generate import pieces
 from solver.codegen.lockstep import Lanes
 from solver.codegen.savepoints import PACKED, left_behind
-from solver.codegen.text import indent, lined_up
-from solver.codegen.tiles import LINE_BYTES, STREAM_BYTES
+from solver.codegen.text import LINE_BYTES, indent, lined_up
+from solver.codegen.tiles import STREAM_BYTES
 from solver.numerics.recipe import ARGUMENTS, Recipe
 
 __all__ = ["goes_in_strips", "strips_source"]

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Vectors", "indent", "lined_up", "neighbours", "scaled"]
+__all__ = ["LINE_BYTES", "Vectors", "indent", "lined_up", "neighbours", "scaled"]
+
+LINE_BYTES = 64
+"""Bytes that memory and the caches exchange as one."""
 
 
 def indent(lines: Iterable[str], levels: int = 1) -> list[str]:
@@ -24,7 +27,7 @@ def neighbours(arrays: Iterable[tuple[str, int, str, int]]) -> list[str]:
     other two arrays may lie so that their lines are in each other's way, in a cache that finds a line by few
     bits of its address: in some processes all took a tenth to a third longer.
     """
-    line, end, views = 64, 0, []
+    line, end, views = LINE_BYTES, 0, []
     for name, size, kind, itemsize in arrays:
         views.append(f"{name} = memory[{end}:{end + size * itemsize}].view({kind})")
         end += -(-size * itemsize // line) * line
@@ -37,10 +40,9 @@ def neighbours(arrays: Iterable[tuple[str, int, str, int]]) -> list[str]:
 
 def lined_up(name: str, rows: str, width: int, itemsize: int) -> list[str]:
     """Return lines that make an array of real numbers whose first row begins where a cache line does."""
-    line = 64
     return [
-        f"flat = np.empty(({rows})*{width} + {line // itemsize}, real)",
-        f"skip = -flat.ctypes.data % {line} // {itemsize}",
+        f"flat = np.empty(({rows})*{width} + {LINE_BYTES // itemsize}, real)",
+        f"skip = -flat.ctypes.data % {LINE_BYTES} // {itemsize}",
         f"{name} = flat[skip:skip + ({rows})*{width}].reshape({rows}, {width})",
     ]
 

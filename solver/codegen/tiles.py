@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from solver.codegen.savepoints import PACKED
+from solver.codegen.text import LINE_BYTES
 
 if TYPE_CHECKING:
     from solver.numerics.recipe import Recipe
@@ -25,9 +26,6 @@ all runs of the oldest strip have ended."""
 STREAM_BYTES = 1 << 22
 """Results from this size on are written past the caches. They would not stay there, and a whole line
 need not be fetched to be written."""
-
-LINE_BYTES = 64
-"""Bytes that memory and the caches exchange as one."""
 
 STRIP_BYTES = 128
 """Bytes written side by side: memory takes pairs of lines nearly twice as fast as single ones."""
