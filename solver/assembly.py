@@ -119,9 +119,6 @@ def _target(
 
 def _launch_of(recipe: Recipe, device: Device | HostDevice, numbers: Mapping[str, Any]) -> Launch:
     made, on_host = _program_for(recipe, device), isinstance(device, HostDevice)
-    if not on_host:
-        # As the kernels are compiled without a device, too.
-        numbers = {**numbers, "max_steps": np.int32(numbers["max_steps"])}
 
     def launch(device: Any, arrays: Mapping[str, Any], n_runs: int) -> None:
         inputs, outputs = (tuple(arrays[name] for name in names) for names in (_INPUTS, _OUTPUTS))

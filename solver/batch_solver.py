@@ -14,7 +14,7 @@ from solver.assembly import make_solution, make_work
 from solver.batch import check_dtype, make_batch
 from solver.devices.choice import Backend, open_device
 from solver.devices.cpu import HostDevice
-from solver.ensemble import check_numbers
+from solver.ensemble import MOST_STEPS, check_numbers
 from solver.errors import SolverClosedError
 from solver.numerics.methods import method_named
 from solver.numerics.recipe import Event, Recipe
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from solver.progress import Progress
 
 __all__ = ["BatchSolver"]
-
-_UNLIMITED = 2**31 - 1
 
 EventLike = Event | Callable[..., Any]
 
@@ -68,7 +66,7 @@ class BatchSolver:
         A step of length h is good when the estimated error of every state is at most ``atol + rtol*(|y| +
         h*|y'|)``, both taken where it begins (``rodas4``: ``atol + rtol*|y|``, the larger of both ends).
     max_steps
-        Attempts that each run has, with adaptive steps.
+        Attempts that each run has, with adaptive steps; less than 2**31.
     contract
         Let the compiler for the processor fuse multiplications with additions: faster, and no longer the same
         to the last bit as elsewhere.
@@ -291,7 +289,7 @@ def _steps(dt: float | None, h0: float, max_steps: int) -> dict[str, Any]:
         message = f"dt must be a positive step, and stands alone: got dt={dt!r}, h0={h0!r}"
         raise ValueError(message)
     # The span decides how many there are.
-    return {"h0": dt, "max_steps": _UNLIMITED}
+    return {"h0": dt, "max_steps": MOST_STEPS}
 
 
 def _events(events: EventLike | Sequence[EventLike]) -> tuple[Event, ...]:

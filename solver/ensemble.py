@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from solver.numerics.drivers import Drivers
     from solver.numerics.recipe import Recipe
 
-__all__ = ["Backend", "Ensemble", "arguments_for", "check_numbers", "integrate"]
+__all__ = ["MOST_STEPS", "Backend", "Ensemble", "arguments_for", "check_numbers", "integrate"]
 
 Backend = Literal["python", "cpu", "sim", "cuda"]
 THREADS_PER_BLOCK = 64
+
+MOST_STEPS = 2**31 - 1
+"""So many attempts a run's counters can count, on every backend."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def integrate(
         A step is accepted when the error estimate of every component is at most ``atol + rtol*(|y| +
         h*|y'|)``, see `solver.codegen.stages.error_scales`.
     max_steps
-        Attempts per run.
+        Attempts per run, at most `MOST_STEPS`.
     drivers
         Sampled inputs.
     backend, threads, lanes
@@ -141,9 +144,10 @@ def check_numbers(h0: float, rtol: float, atol: float, max_steps: int) -> None:
     ValueError
         With what was given.
     """
-    if not (math.isfinite(h0) and h0 >= 0 and rtol >= 0 and atol >= 0 and rtol + atol > 0 and max_steps > 0):
+    sensible = math.isfinite(h0) and h0 >= 0 and rtol >= 0 and atol >= 0 and rtol + atol > 0
+    if not (sensible and 0 < max_steps <= MOST_STEPS):
         message = (
-            "need rtol, atol >= 0 and not both 0, max_steps > 0 and a step h0 >= 0; "
+            f"need rtol, atol >= 0 and not both 0, max_steps from 1 to {MOST_STEPS} and a step h0 >= 0; "
             f"got rtol={rtol}, atol={atol}, max_steps={max_steps}, h0={h0}"
         )
         raise ValueError(message)
@@ -180,7 +184,7 @@ def arguments_for(
     rtol = max(rtol, float(limits.eps) ** 2)
     # No tolerance is so small that one over it overflows; a state that stays exactly 0 needs no atol.
     atol = max(atol, float(limits.tiny) * max(rtol, 1.0))
-    return (*inputs, *outputs, real(h0), real(rtol), real(atol), max_steps, real(start), real(rate))
+    return (*inputs, *outputs, real(h0), real(rtol), real(atol), np.int32(max_steps), real(start), real(rate))
 
 
 def _inputs(

@@ -61,7 +61,7 @@ def _refill(lanes: Lanes, tile: Tile | None) -> list[str]:
     return [
         "refill = False",
         lanes.each,
-        f"    if {lanes.at('run')} < 0 and upcoming < hi{room}:",
+        f"    if {lanes.at('status')} >= 0 and upcoming < hi{room}:",
         *indent(["r = upcoming", "upcoming += 1", "active += 1"], 2),
         *indent([*(tile.begun() if tile else []), *lanes.begun()], 2),
     ]

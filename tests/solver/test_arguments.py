@@ -14,6 +14,12 @@ from tests.solver.problems import DECAY, decay_solver, solve_decay, writeback_th
 SPAN = (0.0, 1.0)
 
 
+@pytest.mark.parametrize("max_steps", [0, 2**31])
+def test_attempts_that_cannot_be_counted_are_refused(max_steps):
+    with pytest.raises(ValueError, match=rf"max_steps from 1 to 2147483647 .* max_steps={max_steps},"):
+        decay_solver(max_steps=max_steps)
+
+
 @pytest.mark.parametrize(
     ("y0", "params", "said"),
     [
