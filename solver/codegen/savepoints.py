@@ -152,42 +152,54 @@ def _side_by_side(recipe: Recipe, state: Vectors) -> Way:
     """Return the way to see to the same save point of `PACKED` neighbours at once.
 
     Column l of ``times`` has the times of the run in lane l, and infinity behind them. Most runs pass a point
-    in the same step; ``now`` says which. With the last ones it goes ``straight`` to where it belongs; until
-    then ``tile`` has it. ``passed`` counts the points that all have passed.
+    in the same step: then it goes ``straight`` to where it belongs. Otherwise ``now`` says which have passed
+    it; until the last ones have, ``tile`` has it. ``passed`` counts the points that all have passed.
     """
-    n = state.n
-    kept = [
+    n, all_bits = state.n, (1 << PACKED) - 1
+    evaluated = [
+        f"back = {_left('time', 't')}",
+        "back = pick(not_after(t, time), 0.0, back)",
+        *interpolated(recipe, state, "z", "s", "back"),
+    ]
+    put = [
+        "if past:",
+        *indent(state.each_at(f"unpack_past(out, (k*{n} + #, oldest + l), z@)")),
+        "else:",
+        *indent(state.each_at(f"unpack(out, (k*{n} + #, oldest + l), z@)")),
+    ]
+    in_step = [
+        # All have passed a point, and this one is the next of all.
+        f"if straight and bits == {all_bits} and not_after(due, time) == {all_bits}:",
+        f"    while bits == {all_bits}:",
+        *indent([*evaluated, *put, "k += 1", "time = packed(times, (k, l))", "bits = not_after(time, t)"], 2),
+        "    due = time",
+        "    level = k",
+    ]
+    one_by_one = [
+        *evaluated,
+        "due = pick(now, later, due)",
         "last = not_after(due, time) == 0",
         "if last and straight:",
-        f"    if now != {(1 << PACKED) - 1}:",
+        f"    if now != {all_bits}:",
         *indent(state.each_at(f"z@ = pick(now, z@, packed(tile, (k*{n} + #, l)))"), 2),
         *indent(left_behind(n, "level", "k")),
-        "    if past:",
-        *indent(state.each_at(f"unpack_past(out, (k*{n} + #, oldest + l), z@)"), 2),
-        "    else:",
-        *indent(state.each_at(f"unpack(out, (k*{n} + #, oldest + l), z@)"), 2),
+        *indent(put),
         "    level = k + 1",
         "else:",
         *indent(state.each_at(f"unpack_where(now, tile, (k*{n} + #, l), z@)")),
         "    level = k + 1 if last else level",
-    ]
-    point = [
-        f"back = {_left('time', 't')}",
-        "back = pick(not_after(t, time), 0.0, back)",
-        *interpolated(recipe, state, "z", "s", "back"),
-        "due = pick(now, later, due)",
-        *kept,
         "bits = not_after(due, t)",
     ]
     together = [
         f"k = passed[l//{PACKED}]",
         "level = k",
         "time = packed(times, (k, l))",
+        *in_step,
         "while bits != 0:",
         "    later = packed(times, (k + 1, l))",
         "    now = bits & not_after(due, time)",
         "    if now != 0:",
-        *indent(point, 2),
+        *indent(one_by_one, 2),
         "    time = later",
         "    k += 1",
         f"visits += k - passed[l//{PACKED}]",
