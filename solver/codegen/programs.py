@@ -93,7 +93,7 @@ def _compiled(recipe: Recipe, block: list[str], *, in_lanes: bool = False) -> Ca
     options = {"error_model": "numpy", "fastmath": fast, "nogil": True}
     # Lanes are only vectorised when all is inlined before LLVM sees it; plain code compiles faster without.
     device = numba.njit(inline="always" if in_lanes else "never", **options)
-    namespace = _namespace(recipe, device, _as_it_is, np.int32)
+    namespace = _namespace(recipe, device, _as_it_is, np.int64)
     if in_lanes:
         from solver.codegen import packed, vectors
 
