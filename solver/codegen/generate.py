@@ -40,12 +40,12 @@ class Pieces:
         them.
     read
         Real numbers that ``step`` reads only.
-    reals, integers
+    reals, counters
         Numbers that every attempt reads and changes.
-    handed_reals, handed_integers
+    handed_reals, handed_counters
         Numbers that ``step`` hands to ``after``. ``todo`` says whether ``after`` is due, which also decides
         whether the run is over.
-    kept_reals, kept_integers
+    kept_reals, kept_counters, kept_indexes
         Numbers that only ``after`` and ``together`` change; while a run goes on, they change no others.
     tile
         Whether save points go to row ``home`` of a ``tile``, see `solver.codegen.tiles`.
@@ -60,11 +60,12 @@ class Pieces:
     together: list[str]
     read: list[str]
     reals: list[str]
-    integers: list[str]
+    counters: list[str]
     handed_reals: list[str]
-    handed_integers: list[str]
+    handed_counters: list[str]
     kept_reals: list[str]
-    kept_integers: list[str]
+    kept_counters: list[str]
+    kept_indexes: list[str]
     tile: bool
 
 
@@ -97,11 +98,12 @@ def pieces(recipe: Recipe, manner: Manner = "alone") -> Pieces:
         together=save.together,
         read=["t1", *(f"p{j}" for j in range(recipe.n_params))],
         reals=["t", "lag", "h", *state.items("s"), *state.items("f"), *(f"g{e}" for e in events)],
-        integers=[*(["tries"] if counted else []), "accepted", "row"],
+        counters=[*(["tries"] if counted else []), "accepted", "row"],
         handed_reals=["err", "hh", *(["rate"] if save.together else []), *state.passed(*dense), *watched],
-        handed_integers=["todo"],
+        handed_counters=["todo"],
         kept_reals=[*(["due"] if recipe.points else []), *save.reals],
-        kept_integers=["status", *save.integers],
+        kept_counters=["status"],
+        kept_indexes=save.indexes,
         tile="home" in save.place,
     )
 

@@ -24,23 +24,31 @@ __all__ = ["Lanes"]
 
 @dataclass(frozen=True)
 class Lanes:
-    """Where lanes keep the numbers of their runs: by name, one of two buffers and lane l's place."""
+    """Where lanes keep the numbers of their runs: by name, one of three buffers and lane l's place.
+
+    ``Z`` has real numbers, ``C`` counters, ``N`` the indexes that no attempt reads. Counters of 32 bits would
+    be less to load and store, but with Python 3.12 LLVM then makes no vectors of the loop.
+    """
 
     text: Pieces
     width: int
     place: dict[str, tuple[str, str]]
-    n_reals: int
-    n_integers: int
+    size: dict[str, int]
 
     @classmethod
     def of(cls, text: Pieces, width: int) -> Lanes:
         """Give all numbers of the pieces a place, for ``width`` lanes."""
-        reals = [*text.read, *text.kept_reals, *text.reals, *text.handed_reals]
-        integers = [*text.integers, *text.handed_integers, *text.kept_integers, "run"]
-        integers += ["home"] if text.tile else []
-        place = {name: ("Z", f"{i * width} + l") for i, name in enumerate(reals)}
-        place |= {name: ("N", f"{i * width} + l") for i, name in enumerate(integers)}
-        return cls(text, width, place, len(reals), len(integers))
+        buffers = {
+            "Z": [*text.read, *text.kept_reals, *text.reals, *text.handed_reals],
+            "C": [*text.counters, *text.handed_counters, *text.kept_counters],
+            "N": [*text.kept_indexes, "run", *(["home"] if text.tile else [])],
+        }
+        place = {
+            name: (buffer, f"{i * width} + l")
+            for buffer, names in buffers.items()
+            for i, name in enumerate(names)
+        }
+        return cls(text, width, place, {buffer: width * len(names) for buffer, names in buffers.items()})
 
     @property
     def each(self) -> str:
@@ -48,11 +56,12 @@ class Lanes:
         return f"for l in range({self.width}):"
 
     def made(self, recipe: Recipe) -> list[str]:
-        """Return lines that make both buffers."""
+        """Return lines that make the buffers."""
         return neighbours(
             [
-                ("Z", self.n_reals * self.width, "real", recipe.dtype.itemsize),
-                ("N", self.n_integers * self.width, "np.int64", 8),
+                ("Z", self.size["Z"], "real", recipe.dtype.itemsize),
+                ("C", self.size["C"], "whole", 8),
+                ("N", self.size["N"], "np.int64", 8),
             ]
         )
 
@@ -60,12 +69,12 @@ class Lanes:
         """Return the loop that is vectorised: one attempt in every lane."""
         text = self.text
         attempt = [
-            *self._load(text.read, text.kept_reals, text.reals, text.integers),
+            *self._load(text.read, text.kept_reals, text.reals, text.counters),
             *text.step,
             # A lane without a run goes on stepping over stale numbers; nobody looks at it.
             f"todo = todo if {self.at('status')} < 0 else 0",
             "busy |= todo",
-            *self._save(text.reals, text.integers, text.handed_reals, text.handed_integers),
+            *self._save(text.reals, text.counters, text.handed_reals, text.handed_counters),
         ]
         return ["busy = 0", self.each, *indent(attempt)]
 
@@ -74,7 +83,7 @@ class Lanes:
         text = self.text
         if not text.together:
             return []
-        changed = [name for name in (*text.kept_reals, *text.kept_integers) if name != "status"]
+        changed = [*text.kept_reals, *text.kept_indexes]
         return [
             f"for l in range(0, {self.width}, {PACKED}):",
             *indent(
@@ -92,11 +101,11 @@ class Lanes:
     def rest(self, ended: list[str]) -> list[str]:
         """Return lines that do, lane by lane, what is due after an attempt; ``ended``: when a run is over."""
         text = self.text
-        kept = [text.kept_reals, text.kept_integers]
+        kept = [text.kept_reals, text.kept_counters, text.kept_indexes]
         after = [
             f"r = {self.at('run')}",
             *([f"home = {self.at('home')}"] if text.tile else []),
-            *self._load(text.read, text.reals, text.integers, text.handed_reals, text.handed_integers, *kept),
+            *self._load(text.read, text.reals, text.counters, text.handed_reals, text.handed_counters, *kept),
             *text.after,
             *self._save(*kept),
             "if status >= 0:",
@@ -118,7 +127,8 @@ class Lanes:
             *([f"{self.at('home')} = home"] if text.tile else []),
             *text.load,
             *text.start,
-            *self._save(text.read, text.reals, text.integers, text.kept_reals, text.kept_integers),
+            *self._save(text.read, text.reals, text.counters),
+            *self._save(text.kept_reals, text.kept_counters, text.kept_indexes),
         ]
 
     def idle(self) -> list[str]:

@@ -64,7 +64,7 @@ class Way:
         Lines that see to those of several runs at once; empty where `points` sees to each run by itself.
     begun, ended
         Lines for the begin and the end of a run.
-    reals, integers
+    reals, indexes
         What says how far a run has come, beside ``due``.
     """
 
@@ -73,7 +73,7 @@ class Way:
     begun: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     reals: list[str] = field(default_factory=list)
-    integers: list[str] = field(default_factory=list)
+    indexes: list[str] = field(default_factory=list)
 
     def due(self) -> list[str]:
         """Return what a step does for the save points that it may have passed."""
@@ -90,8 +90,8 @@ def way(recipe: Recipe, state: Vectors, manner: Manner) -> Way:
         return _side_by_side(recipe, state)
     if manner == "lanes" and recipe.points and not recipe.summary:
         place = f"tile[home, m*{state.n} + #]"
-        return Way(place, integers=["m", "first"]) if recipe.events else _in_rows(recipe, state, place)
-    return Way("ys[m, #, r]", integers=["m", "first"] if recipe.points else [])
+        return Way(place, indexes=["m", "first"]) if recipe.events else _in_rows(recipe, state, place)
+    return Way("ys[m, #, r]", indexes=["m", "first"] if recipe.points else [])
 
 
 def points(recipe: Recipe, state: Vectors, place: str) -> list[str]:
@@ -144,7 +144,7 @@ def _in_rows(recipe: Recipe, state: Vectors, place: str) -> Way:
         ],
         ended=[f"m = (place - home*tile.shape[1])//{state.n}"],
         reals=["later"],
-        integers=["at", "place"],
+        indexes=["at", "place"],
     )
 
 
